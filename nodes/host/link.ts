@@ -1,0 +1,356 @@
+/** Links: connections whose other end is known to live and to belong here. */
+
+import { type Address, formatAddress } from "../../protocol/address.ts";
+import { WireError } from "../../protocol/errors.ts";
+import { encodeFrame, FRAME } from "../../protocol/frame.ts";
+import {
+  encodeError,
+  Handshake,
+  type HandshakeOptions,
+  type Identity,
+  PeerError,
+} from "../../protocol/handshake.ts";
+import { INCARNATION_BYTES } from "../../protocol/ids.ts";
+
+/** Bytes that may wait to be sent on one link; beyond it the link is given up. */
+export const SEND_QUEUE_BYTES_MAX = 2_097_152;
+
+/** How long a connection or a handshake may take. */
+export const HANDSHAKE_WAIT_MS = 5_000;
+
+/** How long a closing link waits for the peer to read its last words. */
+const LINGER_MS = 1_000;
+const LINGER_BYTES_MAX = 4_194_304;
+
+/** Bytes of a read during a handshake. */
+const HANDSHAKE_READ_BYTES = 4_096;
+
+/** A link sends a sign of life after a quarter of what the other side waits. */
+const BEATS_PER_SILENCE = 4;
+
+const BEAT = encodeFrame(FRAME.beat);
+
+/** How a link is kept. */
+export interface LinkOptions {
+  /** How long a peer may be silent while we listen; undefined for plain text. */
+  readonly silentMsMax: number | undefined;
+}
+
+/**
+ * A connection with signs of life in both directions. One read at a time; what
+ * is sent goes out in order. A silent peer is noticed only while a read waits,
+ * so that backpressure is never taken for death.
+ */
+export class Link {
+  /** Where the peer is, for people. */
+  readonly label: string;
+  readonly #conn: Deno.Conn;
+  readonly #silentMsMax: number | undefined;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #checkedMs = performance.now();
+  #listeningSinceMs: number | undefined;
+  #wroteMs = performance.now();
+  #queue: Uint8Array[] = [];
+  #queuedBytes = 0;
+  #sending: Promise<void> | undefined;
+  #isClosed = false;
+  #failure: WireError | undefined;
+
+  constructor(conn: Deno.Conn, options: LinkOptions) {
+    this.#conn = conn;
+    this.#silentMsMax = options.silentMsMax;
+    const remote = conn.remoteAddr;
+    this.label = remote.transport === "tcp"
+      ? formatAddress({ host: remote.hostname, port: remote.port })
+      : remote.transport;
+    if (this.#silentMsMax !== undefined) {
+      const everyMs = this.#silentMsMax / BEATS_PER_SILENCE;
+      this.#timer = setInterval(() => this.#check(everyMs), everyMs);
+    }
+  }
+
+  /**
+   * Reads 1 to `into.length` bytes.
+   *
+   * @returns The number of bytes, or null when the peer has closed its side.
+   * @throws {WireError} `timeout` or `link-lost`: the link is gone.
+   */
+  async read(into: Uint8Array): Promise<number | null> {
+    this.#listeningSinceMs = performance.now();
+    try {
+      return await this.#conn.read(into);
+    } catch (cause) {
+      throw this.#lost(cause);
+    } finally {
+      this.#listeningSinceMs = undefined;
+    }
+  }
+
+  /**
+   * Sends whole frames or lines after what was sent before.
+   *
+   * @returns Once the operating system has them.
+   * @throws {WireError} `link-lost`, or `busy` above {@linkcode SEND_QUEUE_BYTES_MAX}.
+   */
+  send(bytes: Uint8Array): Promise<void> {
+    this.#queuedBytes += bytes.length;
+    if (this.#queuedBytes > SEND_QUEUE_BYTES_MAX) {
+      this.#fail(
+        new WireError(
+          "busy",
+          `Cannot send: ${this.#queuedBytes} bytes wait, limit is ${SEND_QUEUE_BYTES_MAX}`,
+        ),
+      );
+    }
+    this.#queue.push(bytes);
+    this.#sending ??= this.#drain().finally(() => this.#sending = undefined);
+    return this.#sending;
+  }
+
+  /** Breaks the connection at once. */
+  abort(): void {
+    this.#isClosed = true;
+    clearInterval(this.#timer);
+    try {
+      this.#conn.close();
+    } catch {
+      // It is closed already, which is what was wanted.
+    }
+  }
+
+  /**
+   * Sends what waits and `lastWords`, lets the peer read them, and closes.
+   * Closing with unread input would reset the connection and could take the
+   * last words with it.
+   */
+  async close(lastWords?: Uint8Array): Promise<void> {
+    if (this.#isClosed) return;
+    clearInterval(this.#timer);
+    const timer = setTimeout(() => this.abort(), LINGER_MS);
+    try {
+      if (lastWords !== undefined) await this.send(lastWords);
+      else await this.#sending;
+      await this.#conn.closeWrite();
+      const rest = new Uint8Array(65_536);
+      for (let bytes = 0; bytes < LINGER_BYTES_MAX;) {
+        const count = await this.#conn.read(rest);
+        if (count === null) break;
+        bytes += count;
+      }
+    } catch {
+      // The peer did not wait for the end: nobody is left to tell.
+    } finally {
+      clearTimeout(timer);
+      this.abort();
+    }
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+        for (let at = 0; at < next.length;) {
+          at += await this.#conn.write(at === 0 ? next : next.subarray(at));
+        }
+        this.#queuedBytes -= next.length;
+        this.#wroteMs = performance.now();
+      }
+    } catch (cause) {
+      throw this.#lost(cause);
+    }
+  }
+
+  /** Says that we live, and looks whether the peer does. */
+  #check(everyMs: number): void {
+    const nowMs = performance.now();
+    const lateMs = nowMs - this.#checkedMs - everyMs;
+    this.#checkedMs = nowMs;
+    if (this.#sending === undefined && nowMs - this.#wroteMs >= everyMs / 2) {
+      this.send(BEAT).catch(() => {
+        // The pending read reports the loss; a beat needs no second report.
+      });
+    }
+    // Whoever was stopped himself must not take the others for dead.
+    if (lateMs > everyMs) {
+      this.#listeningSinceMs &&= nowMs;
+      return;
+    }
+    const sinceMs = this.#listeningSinceMs;
+    const silentMsMax = this.#silentMsMax ?? Infinity;
+    if (sinceMs === undefined || nowMs - sinceMs < silentMsMax) return;
+    this.#fail(
+      new WireError("timeout", `Peer was silent for ${silentMsMax} ms`),
+    );
+  }
+
+  #fail(error: WireError): void {
+    this.#failure ??= error;
+    this.abort();
+  }
+
+  #lost(cause: unknown): WireError {
+    this.abort();
+    if (this.#failure !== undefined) return this.#failure;
+    return new WireError("link-lost", reasonOf(cause), { cause });
+  }
+}
+
+/** How to shake hands; the nonce is drawn anew each time. */
+export type Greeting = Omit<HandshakeOptions, "nonce">;
+
+/** A framed link whose peer has shown who it is. */
+export interface OpenLink {
+  readonly link: Link;
+  readonly peer: Identity;
+  /** Bytes that came after the handshake. */
+  readonly rest: Uint8Array;
+}
+
+/**
+ * Connects and shakes hands.
+ *
+ * @throws {WireError} Why not; its code says whether trying again makes sense.
+ */
+export async function dial(
+  address: Address,
+  greeting: Greeting,
+  options: { silentMsMax: number; signal?: AbortSignal },
+): Promise<OpenLink> {
+  const conn = await connect(address, options.signal);
+  const onAbort = () => conn.close();
+  options.signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await shakeHands(conn, {
+      side: "dial",
+      greeting,
+      first: new Uint8Array(0),
+      silentMsMax: options.silentMsMax,
+    });
+  } finally {
+    options.signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/**
+ * Brings a handshake to its end; `first` was read already.
+ *
+ * @throws {WireError} The connection is closed, and the peer was told why.
+ */
+export async function shakeHands(
+  conn: Deno.Conn,
+  options: {
+    side: "dial" | "accept";
+    greeting: Greeting;
+    first: Uint8Array;
+    silentMsMax: number;
+    waitMs?: number;
+  },
+): Promise<OpenLink> {
+  const waitMs = options.waitMs ?? HANDSHAKE_WAIT_MS;
+  const nonce = crypto.getRandomValues(new Uint8Array(16));
+  const handshake = new Handshake(options.side, { ...options.greeting, nonce });
+  let isLate = false;
+  // A link of its own without beats: nothing may come between the frames.
+  const plain = new Link(conn, { silentMsMax: undefined });
+  const timer = setTimeout(() => {
+    isLate = true;
+    plain.abort();
+  }, waitMs);
+  try {
+    for (const bytes of handshake.start()) await plain.send(bytes);
+    let chunk = options.first;
+    const buffer = new Uint8Array(HANDSHAKE_READ_BYTES);
+    for (;;) {
+      const step = handshake.push(chunk);
+      for (const bytes of step.send) await plain.send(bytes);
+      if (step.peer !== undefined && step.rest !== undefined) {
+        const { silentMsMax } = options;
+        return {
+          link: new Link(conn, { silentMsMax }),
+          peer: step.peer,
+          rest: step.rest,
+        };
+      }
+      const count = await plain.read(buffer);
+      if (count === null) {
+        throw new WireError("link-lost", "Peer closed during the handshake");
+      }
+      chunk = buffer.slice(0, count);
+    }
+  } catch (error) {
+    const shown = isLate
+      ? new WireError("timeout", `Handshake took longer than ${waitMs} ms`)
+      : error;
+    if (shown instanceof PeerError || !(shown instanceof WireError)) {
+      plain.abort();
+    } else void plain.close(encodeError(shown));
+    throw shown;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Eight random bytes as 16 hexadecimal digits: a process's incarnation. */
+export function drawIncarnation(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(INCARNATION_BYTES));
+  return bytes.toHex();
+}
+
+/**
+ * How long to wait before attempt number `attempt`, 0 being the first: "full
+ * jitter", so that those who lost the same node do not all return at once.
+ *
+ * @param dice At least 0, below 1.
+ */
+export function backoffMs(
+  attempt: number,
+  dice: number,
+  waitMsMax: number,
+): number {
+  return attempt === 0 ? 0 : dice * Math.min(waitMsMax, 50 * 2 ** attempt);
+}
+
+async function connect(
+  address: Address,
+  signal?: AbortSignal,
+): Promise<Deno.TcpConn> {
+  let isLate = false;
+  const connecting = Deno.connect({
+    hostname: address.host,
+    port: address.port,
+  });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const fail = (code: "timeout" | "link-lost", text: string) => {
+      isLate = true;
+      reject(new WireError(code, text));
+    };
+    timer = setTimeout(
+      () => fail("timeout", `No answer within ${HANDSHAKE_WAIT_MS} ms`),
+      HANDSHAKE_WAIT_MS,
+    );
+    signal?.addEventListener("abort", () => fail("link-lost", "Given up"), {
+      once: true,
+    });
+  });
+  try {
+    const conn = await Promise.race([connecting, late]);
+    conn.setNoDelay(true);
+    return conn;
+  } catch (cause) {
+    // Should it come after all, nobody waits for it any more.
+    if (isLate) connecting.then((conn) => conn.close(), () => {});
+    if (cause instanceof WireError) throw cause;
+    throw new WireError("link-lost", reasonOf(cause), { cause });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function reasonOf(cause: unknown): string {
+  if (cause instanceof Deno.errors.ConnectionRefused) {
+    return "connection refused";
+  }
+  if (cause instanceof Deno.errors.ConnectionReset) return "connection reset";
+  if (cause instanceof Deno.errors.BrokenPipe) return "connection reset";
+  return cause instanceof Error ? cause.message : String(cause);
+}

@@ -1,0 +1,209 @@
+/** The open door of a node: sorts who comes in, and refuses who must not. */
+
+import {
+  type Address,
+  formatAddress,
+  isLoopbackAddress,
+  isPrivateAddress,
+} from "../../protocol/address.ts";
+import { WireError } from "../../protocol/errors.ts";
+import { PREFACE } from "../../protocol/frame.ts";
+import { encodeError } from "../../protocol/handshake.ts";
+import { type Greeting, Link, type OpenLink, shakeHands } from "./link.ts";
+import type { Log } from "./log.ts";
+
+/** Bytes of a connection's first read: they show what it speaks. */
+const FIRST_READ_BYTES = 4_096;
+
+/** How long a refused stranger may wait before it says what it speaks. */
+const STRANGER_WAIT_MS = 2_000;
+
+/** Refusals logged in a second; the rest is only counted. */
+const REFUSALS_LOGGED_MAX = 5;
+
+/** From where plain text is accepted. */
+export type LinesFrom = "none" | "loopback" | "private";
+
+/** What a listener needs to know, and whom it hands connections to. */
+export interface ListenerOptions {
+  readonly listen: Address;
+  readonly greeting: Greeting;
+  readonly silentMsMax: number;
+  readonly lines: LinesFrom;
+  /** Connections at once, handshakes included. */
+  readonly connectionsMax: number;
+  readonly log: Log;
+  /** A framed link whose peer has shown who it is. */
+  onLink(open: OpenLink): void;
+  /** A plain-text connection; `first` was read already. */
+  onLines(link: Link, first: Uint8Array): void;
+}
+
+/** Accepts connections until it is closed. */
+export class Listener {
+  /** Where it listens, with the port that the system chose. */
+  readonly address: Address;
+  /** Connections refused, for metrics. */
+  refused = 0;
+  readonly #options: ListenerOptions;
+  readonly #listener: Deno.TcpListener;
+  readonly #waiting = new Set<Deno.Conn>();
+  #open = 0;
+  #loggedSinceMs = 0;
+  #logged = 0;
+
+  /** @throws {Error} The system's error, when the address cannot be used. */
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    const { host, port } = options.listen;
+    this.#listener = Deno.listen({ hostname: host, port });
+    this.address = { host, port: this.#listener.addr.port };
+    void this.#accept();
+  }
+
+  /** Says that a connection handed out is over. */
+  release(): void {
+    this.#open -= 1;
+  }
+
+  /** Accepts no more, and ends handshakes under way. */
+  close(): void {
+    this.#listener.close();
+    for (const conn of this.#waiting) conn.close();
+  }
+
+  async #accept(): Promise<void> {
+    for (;;) {
+      try {
+        const conn = await this.#listener.accept();
+        conn.setNoDelay(true);
+        void this.#sort(conn);
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource) return;
+        if (error instanceof Deno.errors.Interrupted) return;
+        // Out of file descriptors, or reset before we came: the rest must live.
+        this.#options.log.warn("Cannot accept a connection", { error });
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  async #sort(conn: Deno.TcpConn): Promise<void> {
+    const { connectionsMax, greeting } = this.#options;
+    const ip = conn.remoteAddr.hostname;
+    this.#open += 1;
+    if (this.#open > connectionsMax) {
+      const text =
+        `This node has ${connectionsMax} connections, which is its limit`;
+      return await this.#refuse(conn, new WireError("busy", text));
+    }
+    if (greeting.key === undefined && !isPrivateAddress(ip)) {
+      const text =
+        `This node has no cluster key and talks to private addresses only, not to ${ip}`;
+      return await this.#refuse(conn, new WireError("not-private", text));
+    }
+    const first = await this.#readFirst(conn);
+    if (first === undefined) return this.release();
+    if (first[0] === PREFACE[0]) await this.#greet(conn, first);
+    else await this.#admitLines(conn, first);
+  }
+
+  async #readFirst(conn: Deno.TcpConn): Promise<Uint8Array | undefined> {
+    const buffer = new Uint8Array(FIRST_READ_BYTES);
+    this.#waiting.add(conn);
+    try {
+      const count = await conn.read(buffer);
+      if (count !== null) return buffer.slice(0, count);
+      conn.close();
+    } catch {
+      // Gone before it said anything, or we are closing: nobody to tell.
+    } finally {
+      this.#waiting.delete(conn);
+    }
+    return undefined;
+  }
+
+  async #greet(conn: Deno.TcpConn, first: Uint8Array): Promise<void> {
+    const { greeting, silentMsMax, onLink } = this.#options;
+    this.#waiting.add(conn);
+    try {
+      onLink(
+        await shakeHands(conn, {
+          side: "accept",
+          greeting,
+          first,
+          silentMsMax,
+        }),
+      );
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.#noteRefusal(conn, error);
+      this.release();
+    } finally {
+      this.#waiting.delete(conn);
+    }
+  }
+
+  async #admitLines(conn: Deno.TcpConn, first: Uint8Array): Promise<void> {
+    const { lines, onLines } = this.#options;
+    const ip = conn.remoteAddr.hostname;
+    const isAdmitted = lines === "private"
+      ? isPrivateAddress(ip)
+      : lines === "loopback" && isLoopbackAddress(ip);
+    if (isAdmitted) {
+      onLines(new Link(conn, { silentMsMax: undefined }), first);
+      return;
+    }
+    const text = `This node takes plain text from ${
+      lines === "none" ? "nobody" : `${lines} addresses only, not from ${ip}`
+    }`;
+    await this.#refuse(conn, new WireError("lines-refused", text), first);
+  }
+
+  /** Tells a stranger why not, in the way it speaks. */
+  async #refuse(
+    conn: Deno.TcpConn,
+    error: WireError,
+    known?: Uint8Array,
+  ): Promise<void> {
+    this.#noteRefusal(conn, error);
+    const timer = setTimeout(() => conn.close(), STRANGER_WAIT_MS);
+    const first = known ?? await this.#readFirst(conn);
+    clearTimeout(timer);
+    if (first !== undefined) {
+      const link = new Link(conn, { silentMsMax: undefined });
+      await link.close(refusal(error, first[0] === PREFACE[0]));
+    }
+    this.release();
+  }
+
+  #noteRefusal(conn: Deno.TcpConn, error: WireError): void {
+    this.refused += 1;
+    const nowMs = performance.now();
+    if (nowMs - this.#loggedSinceMs > 1_000) {
+      this.#loggedSinceMs = nowMs;
+      this.#logged = 0;
+    }
+    this.#logged += 1;
+    if (this.#logged > REFUSALS_LOGGED_MAX) return;
+    this.#options.log.warn(`Refused a connection: ${error.message}`, {
+      from: formatAddress({
+        host: conn.remoteAddr.hostname,
+        port: conn.remoteAddr.port,
+      }),
+      code: error.code,
+      refused: this.refused,
+    });
+  }
+}
+
+function refusal(error: WireError, isFramed: boolean): Uint8Array {
+  if (!isFramed) {
+    return new TextEncoder().encode(`error 0 ${error.code} ${error.message}\n`);
+  }
+  const frame = encodeError(error);
+  const bytes = new Uint8Array(PREFACE.length + frame.length);
+  bytes.set(PREFACE);
+  bytes.set(frame, PREFACE.length);
+  return bytes;
+}

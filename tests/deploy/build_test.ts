@@ -1,0 +1,215 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { ROLES } from "../../deploy/build.ts";
+import configuration from "../../deno.json" with { type: "json" };
+
+const BUILD = new URL("../../deploy/build.ts", import.meta.url).pathname;
+/** `deno compile` needs a base runtime of its own version; the one at hand is of this. */
+const DENORT_VERSION = /^2\.7\./;
+
+interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function run(
+  command: string,
+  options: Deno.CommandOptions,
+): Promise<Outcome> {
+  const { code, stdout, stderr } = await new Deno.Command(command, {
+    stdin: "null",
+    ...options,
+  }).output();
+  const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: decode(stdout), stderr: decode(stderr) };
+}
+
+function build(...args: string[]): Promise<Outcome> {
+  return run(Deno.execPath(), {
+    args: ["run", "--quiet", "-A", BUILD, ...args],
+    env: { NO_COLOR: "1" },
+  });
+}
+
+/** A folder with executables of one kind, removed in the end. */
+async function withBuilt(
+  kind: string,
+  use: (folder: string) => Promise<void>,
+): Promise<void> {
+  const folder = Deno.makeTempDirSync({ prefix: "skein-build-test-" });
+  try {
+    const { code, stdout, stderr } = await build(
+      ...["--kind", kind, "--output-folder", folder],
+    );
+    assertEquals([code, stderr], [0, ""]);
+    assertEquals(
+      stdout.replaceAll(/\d+\.\d/g, "N"),
+      ROLES.map(({ name }) => `${folder}/${name}  N MiB  ${kind}, as asked\n`)
+        .join(""),
+    );
+    await use(folder);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+/** What must hold for an executable of either kind. */
+async function assertWorks(
+  file: string,
+  env: Record<string, string>,
+): Promise<void> {
+  const version = await run(file, { args: ["--version"], env });
+  assertEquals([version.code, version.stderr], [0, ""], file);
+  assertMatch(version.stdout, new RegExp(configuration.version));
+  const help = await run(file, { args: ["--help"], env });
+  assertEquals([help.code, help.stderr], [0, ""], file);
+  assertMatch(help.stdout, /--help/);
+  const wrong = await run(file, { args: ["--no-such-flag"], env });
+  assertEquals(wrong.code, 2, file);
+  assertMatch(wrong.stderr, /no-such-flag/);
+}
+
+Deno.test("build: a self-extracting file works like a plain program", async (t) => {
+  await withBuilt("self-extracting", async (folder) => {
+    const cache = `${folder}/a cache`;
+    const env = { XDG_CACHE_HOME: cache };
+    const chain = `${folder}/skein-chain`;
+
+    await t.step("two that start at once", async () => {
+      const both = await Promise.all([
+        run(chain, { args: ["--version"], env }),
+        run(`${folder}/skein`, { args: ["--version"], env }),
+      ]);
+      assertEquals(both.map(({ code, stderr }) => [code, stderr]), [
+        [0, ""],
+        [0, ""],
+      ]);
+    });
+    await t.step("what they unpacked is shared, and the user's alone", () => {
+      const root = `${cache}/skein`;
+      assertEquals((Deno.statSync(root).mode ?? 0) & 0o777, 0o700);
+      const hashes = [...Deno.readDirSync(root)].map(({ name }) => name)
+        .filter((name) => name !== "deno");
+      assertEquals(hashes.length, 2, hashes.join());
+      assert(hashes.every((name) => /^[0-9a-f]{32}$/.test(name)));
+    });
+    await t.step("flags and exit codes", async () => {
+      for (const { name } of ROLES) {
+        await assertWorks(`${folder}/${name}`, env);
+      }
+    });
+    await t.step("the end of standard input and SIGTERM reach it", async () => {
+      await assertStops(chain, { env, how: "end of input" });
+      await assertStops(chain, { env, how: "SIGTERM" });
+    });
+    await t.step("without HOME it unpacks under TMPDIR", async () => {
+      const temporary = `${folder}/tmp`;
+      Deno.mkdirSync(temporary);
+      const { code } = await run("env", {
+        args: [
+          ...["-u", "HOME", "-u", "XDG_CACHE_HOME", `TMPDIR=${temporary}`],
+          ...[chain, "--version"],
+        ],
+      });
+      assertEquals(code, 0);
+      assertMatch(
+        [...Deno.readDirSync(temporary)].map(({ name }) => name).join(),
+        /^skein-\d+$/,
+      );
+    });
+    await t.step("a file that is cut short says so", async () => {
+      const part = `${folder}/part`;
+      const whole = Deno.readFileSync(chain);
+      const bytes = whole.subarray(0, whole.length - 1_000_000);
+      Deno.writeFileSync(part, bytes, { mode: 0o755 });
+      const fresh = { XDG_CACHE_HOME: `${folder}/fresh` };
+      const { code, stderr } = await run(part, {
+        args: ["--version"],
+        env: fresh,
+      });
+      assertEquals(code, 1);
+      assertMatch(stderr, /skein-chain: Cannot unpack to .+ is cut short/);
+      assertEquals([...Deno.readDirSync(`${folder}/fresh/skein`)], []);
+    });
+    await t.step("a folder that others may write to is refused", async () => {
+      const open = `${folder}/open`;
+      Deno.mkdirSync(`${open}/skein`, { recursive: true });
+      Deno.chmodSync(`${open}/skein`, 0o777);
+      const { code, stderr } = await run(chain, {
+        args: ["--version"],
+        env: { XDG_CACHE_HOME: open },
+      });
+      assertEquals(code, 1);
+      assertMatch(stderr, /only its owner may write to/);
+    });
+    await t.step({
+      name: "a folder of another user is refused",
+      ignore: Deno.uid() !== 0, // only root can make one
+      async fn() {
+        const other = `${folder}/other`;
+        Deno.mkdirSync(`${other}/skein`, { recursive: true, mode: 0o700 });
+        Deno.chownSync(`${other}/skein`, 65_532, 65_532);
+        const { code, stderr } = await run(chain, {
+          args: ["--version"],
+          env: { XDG_CACHE_HOME: other },
+        });
+        assertEquals(code, 1);
+        assertMatch(stderr, /belongs to another user/);
+      },
+    });
+  });
+});
+
+Deno.test({
+  // With the reason, since a skipped test prints nothing but its name.
+  name: "build: a compiled file works (needs DENORT_BIN, and Deno 2.7)",
+  ignore: !Deno.env.has("DENORT_BIN") ||
+    !DENORT_VERSION.test(Deno.version.deno),
+  async fn() {
+    await withBuilt("compile", async (folder) => {
+      for (const { name } of ROLES) await assertWorks(`${folder}/${name}`, {});
+      await assertStops(`${folder}/skein-chain`, { env: {}, how: "SIGTERM" });
+    });
+  },
+});
+
+Deno.test("build: one line for a role that there is not", async () => {
+  const { code, stdout, stderr } = await build("skein-chian");
+  assertEquals([code, stdout], [2, ""]);
+  assertMatch(stderr, /^[^\n]*skein-chian[^\n]*\n$/);
+});
+
+/** Starts a node, waits until it listens, and ends it; it must end in order. */
+async function assertStops(
+  file: string,
+  options: {
+    readonly env: Record<string, string>;
+    readonly how: "end of input" | "SIGTERM";
+  },
+): Promise<void> {
+  const child = new Deno.Command(file, {
+    args: ["-l", "127.0.0.1:0", "--exit-with-parent"],
+    env: options.env,
+    stdin: "piped",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  try {
+    let log = "";
+    const decoder = new TextDecoder();
+    const reader = child.stderr.getReader();
+    while (!/"message":"[^"]*[Ll]isten/.test(log)) {
+      const { done, value } = await reader.read();
+      if (done) throw new Error(`It ended before it listened:\n${log}`);
+      log += decoder.decode(value, { stream: true });
+    }
+    if (options.how === "SIGTERM") child.kill("SIGTERM");
+    else await child.stdin.close();
+    while (!(await reader.read()).done);
+    const { code, signal } = await child.status;
+    assertEquals([code, signal], [0, null], options.how);
+  } finally {
+    if (options.how === "SIGTERM") await child.stdin.close();
+    await child.status;
+  }
+}
