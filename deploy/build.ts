@@ -6,7 +6,7 @@ import { multiple, optional, withDefault } from "@optique/core/modifiers";
 import { argument, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
 import { run } from "@optique/run";
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { pack, type Packed, selfExtracting } from "./self_extracting.ts";
 
 /** One executable. */
@@ -22,10 +22,6 @@ export interface Role {
 /** How an executable is made. */
 export type Kind = "compile" | "self-extracting";
 
-// Skein's own, then what libraries look at to lay out and colour their output.
-const ENVIRONMENT =
-  "--allow-env=SKEIN_*,NO_COLOR,FORCE_COLOR,NODE_DISABLE_COLORS,COLUMNS,LINES,TERM";
-
 /** All executables. Which files they read and write is the user's to say. */
 export const ROLES: readonly Role[] = [
   {
@@ -35,20 +31,20 @@ export const ROLES: readonly Role[] = [
       "--allow-net",
       "--allow-read",
       "--allow-write",
-      "--allow-sys=hostname",
-      ENVIRONMENT,
+      "--allow-sys=hostname", // a node's name, where HOSTNAME does not say it
+      "--allow-env=SKEIN_*,HOSTNAME",
     ],
   },
   {
     name: "skein",
     arguments: ["client"],
-    permissions: ["--allow-net", "--allow-read", ENVIRONMENT],
+    permissions: ["--allow-net", "--allow-read", "--allow-env=SKEIN_*"],
   },
 ];
 
 const CHECKOUT = resolve(import.meta.dirname ?? ".", "..");
 const START_WAIT_MS = 60_000;
-const DETAIL_CHARACTERS_MAX = 600;
+const DETAIL_CHARACTERS_MAX = 2_000;
 
 /** What `deno compile` says when it has no base runtime to write into. */
 const NO_BASE_RUNTIME = /Setting up base binary|denort/;
@@ -103,137 +99,169 @@ async function build(flags: Flags): Promise<void> {
     flags.roles.includes(shortName(name))
   );
   Deno.mkdirSync(flags.folder, { recursive: true });
-  const packing = new Packing();
-  let kind: Kind = flags.kind ?? "compile";
-  let why = flags.kind === undefined ? "" : ", as asked";
-  for (const role of wanted) {
-    let file = `${flags.folder}/${role.name}`;
-    if (kind === "compile") {
-      const outcome = await compile(role, { file, target: flags.target });
-      if (outcome.file !== undefined) file = outcome.file;
-      else if (flags.kind === "compile") throw new BuildError(outcome.text);
-      else {
-        kind = "self-extracting";
-        why = `: the base runtime cannot be had (${reasonOf(outcome.text)})`;
-      }
-    }
-    if (kind === "self-extracting") {
-      if (flags.target !== undefined) {
-        throw new BuildError(
-          `Cannot build for ${flags.target}: a self-extracting file holds the runtime of this system${why}`,
-        );
-      }
-      await makeSelfExtracting(role, { file, packing });
-    }
-    if (flags.target === undefined) await checkStarts(file);
-    console.log(
-      `${file}  ${megabytes(Deno.statSync(file).size)}  ${kind}${why}`,
-    );
-  }
-}
-
-/** @returns The file, or what `deno compile` said when it has no base runtime. */
-async function compile(
-  role: Role,
-  options: { readonly file: string; readonly target: string | undefined },
-): Promise<{ file?: string; text: string }> {
-  const { file, target } = options;
-  const { code, text } = await deno([
-    "compile",
-    "--quiet",
-    "--no-check", // `deno task check` has its own place
-    "--no-prompt",
-    ...role.permissions,
-    ...(target === undefined ? [] : ["--target", target]),
-    "--output",
-    file,
-    `${CHECKOUT}/main.ts`,
-    ...role.arguments,
-  ]);
-  if (code === 0) {
-    const isWindows = target?.includes("windows") ?? false;
-    return { file: isWindows ? `${file}.exe` : file, text };
-  }
-  if (NO_BASE_RUNTIME.test(text)) return { text };
-  throw new BuildError(`Cannot compile ${role.name}: ${text}`);
-}
-
-/** The parts that executables share, packed when first needed. */
-class Packing {
-  #runtime: Promise<Packed> | undefined;
-  #program: Promise<Packed> | undefined;
-
-  get runtime(): Promise<Packed> {
-    return this.#runtime ??= Deno.readFile(Deno.execPath())
-      .then((content) => pack("deno", content));
-  }
-
-  get program(): Promise<Packed> {
-    return this.#program ??= bundle()
-      .then((content) => pack("skein.js", content));
-  }
-}
-
-/** All of `main.ts`, with its dependencies, as one file. */
-async function bundle(): Promise<Uint8Array> {
-  const folder = Deno.makeTempDirSync({ prefix: "skein-build-" });
-  try {
-    const file = `${folder}/skein.js`;
-    const { code, text } = await deno([
-      ...["bundle", "--quiet", "--platform", "deno", "--output", file],
-      `${CHECKOUT}/main.ts`,
-    ]);
-    if (code !== 0) throw new BuildError(`Cannot bundle main.ts: ${text}`);
-    return Deno.readFileSync(file);
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
-}
-
-async function makeSelfExtracting(
-  role: Role,
-  options: { readonly file: string; readonly packing: Packing },
-): Promise<void> {
-  const { file, packing } = options;
-  const parts = selfExtracting({
-    name: role.name,
-    runtime: await packing.runtime,
-    program: await packing.program,
-    flags: [
-      ...["--quiet", "--no-prompt", "--no-config", "--no-remote", "--no-npm"],
-      ...role.permissions,
-    ],
-    arguments: role.arguments,
+  // In the same folder, so that what is made can be renamed into place: only
+  // when it starts, and though the old one may be running.
+  const work = Deno.makeTempDirSync({
+    dir: flags.folder,
+    prefix: ".building-",
   });
-  // Renamed into place: the old one may be running.
-  const temporary = `${file}.${Deno.pid}`;
-  await Deno.writeFile(temporary, ReadableStream.from(parts), { mode: 0o755 });
-  await Deno.rename(temporary, file);
+  try {
+    const builder = new Builder({
+      ...flags,
+      work,
+      program: await bundle(work),
+    });
+    for (const role of wanted) {
+      const { file, kind, why } = await builder.build(role);
+      if (flags.target === undefined) {
+        await checkStarts(file, { cache: `${work}/cache` });
+      }
+      const place = `${flags.folder}/${basename(file)}`;
+      Deno.renameSync(file, place);
+      const size = `${(Deno.statSync(place).size / 2 ** 20).toFixed(1)} MiB`;
+      console.log(`${place}  ${size}  ${kind}${why}`);
+    }
+  } finally {
+    Deno.removeSync(work, { recursive: true });
+  }
+}
+
+/**
+ * Makes one file of `main.ts` and its dependencies, for either kind.
+ *
+ * From `main.ts` itself, `deno compile` would embed whole npm packages: a
+ * larger executable that takes twice as long to start; and of some packages
+ * it overflows its stack (denoland/deno#36746).
+ */
+async function bundle(folder: string): Promise<string> {
+  const file = `${folder}/skein.js`;
+  const { code, text } = await deno([
+    ...["bundle", "--quiet", "--platform", "deno", "--output", file],
+    `${CHECKOUT}/main.ts`,
+  ]);
+  if (code !== 0) throw new BuildError(`Cannot bundle main.ts: ${text}`);
+  return file;
+}
+
+interface Built {
+  readonly file: string;
+  readonly kind: Kind;
+  /** Why it is of that kind; follows it in print. */
+  readonly why: string;
+}
+
+/** What a builder works with. */
+interface BuilderOptions extends Flags {
+  /** The bundled `main.ts`. */
+  readonly program: string;
+  /** A folder for what it makes. */
+  readonly work: string;
+}
+
+/** Makes executables, all of the kind that works for the first. */
+class Builder {
+  readonly #options: BuilderOptions;
+  #packed: Promise<{ runtime: Packed; program: Packed }> | undefined;
+  #noBaseRuntime: string | undefined;
+
+  constructor(options: BuilderOptions) {
+    this.#options = options;
+  }
+
+  async build(role: Role): Promise<Built> {
+    const { kind } = this.#options;
+    if (kind === "self-extracting") {
+      return { file: await this.#pack(role), kind, why: ", as asked" };
+    }
+    if (this.#noBaseRuntime === undefined) {
+      const { file, failure } = await this.#compile(role);
+      const why = kind === undefined ? "" : ", as asked";
+      if (failure === undefined) return { file, kind: "compile", why };
+      if (kind === "compile") throw new BuildError(failure);
+      this.#noBaseRuntime = reasonOf(failure);
+    }
+    const why =
+      `: there is no base runtime to compile (${this.#noBaseRuntime})`;
+    return { file: await this.#pack(role), kind: "self-extracting", why };
+  }
+
+  /** @returns `failure`, what `deno compile` said, only when it has no base runtime. */
+  async #compile(role: Role): Promise<{ file: string; failure?: string }> {
+    const { program, target, work } = this.#options;
+    const output = `${work}/${role.name}`;
+    const { code, text } = await deno([
+      ...["compile", "--quiet", "--no-check", "--no-prompt", "--no-config"],
+      ...role.permissions,
+      ...(target === undefined ? [] : ["--target", target]),
+      ...["--output", output, program],
+      ...role.arguments,
+    ]);
+    if (code === 0) {
+      const isWindows = target?.includes("windows") ?? false;
+      return { file: isWindows ? `${output}.exe` : output };
+    }
+    if (NO_BASE_RUNTIME.test(text)) return { file: output, failure: text };
+    throw new BuildError(`Cannot compile ${role.name}: ${text}`);
+  }
+
+  async #pack(role: Role): Promise<string> {
+    const { program, target, work } = this.#options;
+    if (target !== undefined) {
+      const why = this.#noBaseRuntime === undefined
+        ? ""
+        : `; there is no base runtime to compile (${this.#noBaseRuntime})`;
+      throw new BuildError(
+        `Cannot build for ${target}: a self-extracting file holds the runtime of this system${why}`,
+      );
+    }
+    this.#packed ??= packBoth(program);
+    const parts = selfExtracting({
+      name: role.name,
+      ...await this.#packed,
+      flags: [
+        ...["--quiet", "--no-prompt", "--no-config", "--no-remote", "--no-npm"],
+        ...role.permissions,
+      ],
+      arguments: role.arguments,
+    });
+    const file = `${work}/${role.name}`;
+    await Deno.writeFile(file, ReadableStream.from(parts), { mode: 0o755 });
+    return file;
+  }
+}
+
+async function packBoth(
+  program: string,
+): Promise<{ runtime: Packed; program: Packed }> {
+  return {
+    runtime: await pack("deno", await Deno.readFile(Deno.execPath())),
+    program: await pack("skein.js", await Deno.readFile(program)),
+  };
 }
 
 /**
  * Runs the new executable once: a base runtime of another version, for one,
  * is noticed only then.
  */
-async function checkStarts(file: string): Promise<void> {
-  const cache = Deno.makeTempDirSync({ prefix: "skein-build-" });
-  try {
-    const { success, stderr } = await new Deno.Command(file, {
-      args: ["--version"],
-      env: { XDG_CACHE_HOME: cache },
-      stdin: "null",
-      signal: AbortSignal.timeout(START_WAIT_MS),
-    }).output();
-    if (success) return;
-    const base = Deno.env.has("DENORT_BIN")
-      ? `; is DENORT_BIN the base runtime of Deno ${Deno.version.deno}?`
-      : "";
-    throw new BuildError(
-      `Cannot start ${file}: ${cut(new TextDecoder().decode(stderr))}${base}`,
-    );
-  } finally {
-    Deno.removeSync(cache, { recursive: true });
-  }
+async function checkStarts(
+  file: string,
+  options: { readonly cache: string },
+): Promise<void> {
+  const { success, stderr } = await new Deno.Command(file, {
+    args: ["--version"],
+    env: { XDG_CACHE_HOME: options.cache, NO_COLOR: "1" },
+    stdin: "null",
+    signal: AbortSignal.timeout(START_WAIT_MS),
+  }).output();
+  if (success) return;
+  const base = Deno.env.has("DENORT_BIN")
+    ? `; is DENORT_BIN the base runtime of Deno ${Deno.version.deno}?`
+    : "";
+  throw new BuildError(
+    `Cannot start ${basename(file)}: ${
+      cut(new TextDecoder().decode(stderr))
+    }${base}`,
+  );
 }
 
 async function deno(
@@ -260,10 +288,6 @@ function cut(text: string): string {
 function reasonOf(text: string): string {
   const lines = text.split("\n").map((line) => line.trim());
   return (lines.findLast((line) => line !== "") ?? "").replace(/^\d+: /, "");
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 }
 
 if (import.meta.main) {

@@ -8,6 +8,8 @@ export interface FleetNode {
   readonly name: string;
   /** What follows `main.ts`. */
   readonly arguments: readonly string[];
+  /** Over the launcher's own environment. */
+  readonly environment: Readonly<Record<string, string>>;
   /** Where it will listen, TCP; checked to be free before anything starts. */
   readonly listens: readonly Address[];
   /** Answers 200 when the node can do its job. */
@@ -32,6 +34,15 @@ export interface FleetRecipe {
   readonly build: (name: string, ports: readonly number[]) => Fleet;
 }
 
+// What one node is told and another is not. Empty counts as absent, and hides
+// what a person's `.env` has for a node of their own.
+const UNSET = {
+  SKEIN_NEXT: "",
+  SKEIN_NEXT_FROM_ORDINAL: "",
+  SKEIN_SIZE: "",
+  SKEIN_OUTPUT: "",
+  SKEIN_SPOOL: "",
+};
 const HOST = "127.0.0.1";
 /** Works from a checkout on a machine that has only Node. */
 const TASK = "npx -y deno@2.9.6 task";
@@ -86,6 +97,7 @@ function chainFleet(name: string, ports: readonly number[]): Fleet {
         ...["--id", id, "--admin", formatAddress(admin)],
         ...["--print", "full", "--exit-with-parent"],
       ],
+      environment: UNSET,
       listens: [listen, admin],
       readyUrl: `http://${formatAddress(admin)}/readyz`,
     });

@@ -49,7 +49,8 @@ export class NodeProcess {
       // A session of its own: a terminal's Ctrl-C reaches the launcher alone,
       // which then stops the nodes in its own way.
       detached: true,
-      env: { NO_COLOR: "1" }, // the prefix alone is coloured, by the screen
+      // The prefix alone is coloured, by the screen.
+      env: { NO_COLOR: "1", ...node.environment },
     }).spawn();
     this.id = processId(this.#child.pid);
     this.#printed = Promise.all([

@@ -61,7 +61,7 @@ export interface DiskFile {
   close(): void;
 }
 
-/** The file system of this machine. */
+/** The file system that Deno gives. */
 export class LocalDisk implements Disk {
   open(path: string): DiskFile | undefined {
     try {

@@ -160,6 +160,9 @@ async function begin(
   });
   file.append([what.first]);
   await file.sync();
+  // Marked, so that rot in the only record is never taken for a torn end.
+  file.mark();
+  await file.sync();
   return file;
 }
 

@@ -120,5 +120,4 @@ export interface ChainCounters {
   bytesAcknowledged: number;
   linesRefused: number;
   linksRefused: number;
-  switches: number;
 }

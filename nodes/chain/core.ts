@@ -4,17 +4,15 @@ import {
   DATA_HEADER_BYTES,
   type DataHead,
   encodeRoute,
-  readAnswers,
   readDataHead,
   type Route,
   writeDataHead,
 } from "../../protocol/chain.ts";
 import type { Core, LinkId } from "../../protocol/core.ts";
 import { WireError } from "../../protocol/errors.ts";
-import { FrameReader, readUint32 } from "../../protocol/frame.ts";
-import { PeerError } from "../../protocol/handshake.ts";
+import { readUint32 } from "../../protocol/frame.ts";
 import type { ClientId } from "../../protocol/ids.ts";
-import { Outbox } from "../../protocol/outbox.ts";
+import { type Acknowledged, Outbox } from "../../protocol/outbox.ts";
 import type {
   ChainCounters,
   ChainEffect,
@@ -22,8 +20,8 @@ import type {
   ChainOptions,
 } from "./contract.ts";
 import { Delivery } from "./delivery.ts";
+import { closing, Downstream, logged } from "./downstream.ts";
 import { type InputBudget, type Intake, Source } from "./source.ts";
-import { type Problem, Successors } from "./successors.ts";
 
 /** Bytes of all input buffers together; beyond it they no longer grow. */
 export const INPUT_BYTES_MAX = 16_777_216;
@@ -36,22 +34,10 @@ export const STALLED_WRITE_WAIT_MS = 30_000;
 
 const TICK_EVERY_MS = 1_000;
 
-/** Bytes of a read of a successor's answers, which are short. */
-const ANSWER_READ_BYTES = 16_384;
-
-/** Entries of what is not yet told as forwarded; beyond it the last one grows. */
-const UNTOLD_MAX = 1_000;
+const CLOSED = { code: "link-lost", text: "closed by the peer" } as const;
 
 /** Connections from outside at once; the next is refused as `busy`. */
 export const SOURCES_MAX = 2_048;
-
-/** A link to a successor: its answers are few, and read as frames. */
-interface Down {
-  readonly target: number;
-  readonly reader: FrameReader;
-  readonly into: Uint8Array<ArrayBuffer>;
-  isWriting: boolean;
-}
 
 /** One node of the chain as a state machine. */
 export class ChainCore implements Core<ChainInput, ChainEffect> {
@@ -61,16 +47,14 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     bytesAcknowledged: 0,
     linesRefused: 0,
     linksRefused: 0,
-    switches: 0,
   };
   readonly #options: ChainOptions;
   readonly #outbox: Outbox<Source | undefined>;
-  readonly #successors: Successors;
   readonly #delivery = new Delivery();
   readonly #sources = new Map<LinkId, Source>();
   /** Sources that wait for room in the queue, first come, first served. */
   readonly #waiting = new Set<Source>();
-  readonly #downs = new Map<LinkId, Down>();
+  readonly #downstream: Downstream<Source | undefined>;
   readonly #budget: InputBudget = { bytes: 0, bytesMax: INPUT_BYTES_MAX };
   readonly #head = new Uint8Array(DATA_HEADER_BYTES);
   readonly #intake: Intake = {
@@ -84,12 +68,7 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
   #storing = 0;
   #isStoring = false;
   #dirty = new Map<ClientId, number>();
-  #route: string;
   #isDraining = false;
-  /** While traffic is about to go back to the first choice. */
-  #returning: { readonly end: number; readonly sinceMs: number } | undefined;
-  /** For `--print`: messages not yet handed on, by queue position. */
-  #untold: { readonly end: number; readonly messages: number }[] = [];
   /** Sources that may have something to answer, or to be closed. */
   readonly #speaking = new Set<Source>();
   /** Sources whose peer has closed its side. */
@@ -100,18 +79,22 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
   constructor(options: ChainOptions) {
     this.#options = options;
     this.#outbox = new Outbox(options.queueBytesMax);
-    this.#successors = new Successors(options);
-    this.#route = JSON.stringify(this.#successors.route());
+    this.#downstream = new Downstream(options, {
+      outbox: this.#outbox,
+      emit: (effect) => this.#effects.push(effect),
+      acknowledged: (done, before) => this.#acknowledged(done, before),
+      routeChanged: (route) => this.#tellRoute(route),
+    });
   }
 
   /** Whether this node is the last of the chain. */
   get isTail(): boolean {
-    return this.#successors.count === 0;
+    return this.#options.targets.length === 0;
   }
 
   /** The way from here to the tail as far as it is known. */
   get route(): Route {
-    return this.#successors.route();
+    return this.#downstream.route;
   }
 
   /** What the spool holds and still needs, for beginning its file anew. */
@@ -119,6 +102,11 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     const { start } = this.#outbox.queue;
     const frames = this.#outbox.queue.views(start, this.#stored);
     return { position: start, frames };
+  }
+
+  /** Times the traffic was turned to a successor. */
+  get switches(): number {
+    return this.#downstream.switches;
   }
 
   /** Connections from outside. */
@@ -144,8 +132,8 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
   describe(): string {
     const { queue } = this.#outbox;
     return `queue ${queue.start}..${queue.end} sources ${this.#sources.size} active ${
-      this.#successors.active ?? "-"
-    } route ${this.#route}`;
+      this.#downstream.active ?? "-"
+    } route ${JSON.stringify(this.route)}`;
   }
 
   step(input: ChainInput, nowMs: number): ChainEffect[] {
@@ -163,11 +151,9 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
       case "accepted":
         return this.#accept(input);
       case "connected":
-        return this.#connected(input);
+        return this.#downstream.connected(input, this.#nowMs);
       case "unreachable":
-        this.#successors.lost(input.target, input.error);
-        this.#dial(input.target);
-        return this.#choose();
+        return this.#downstream.unreachable(input, this.#nowMs);
       case "read":
         return this.#read(input.link, input.length);
       case "ended":
@@ -196,10 +182,7 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
       this.#outbox.seal(undefined, 0);
     }
     this.#stored = this.#outbox.queue.end;
-    for (let target = 0; target < this.#successors.count; target++) {
-      this.#dial(target);
-    }
-    this.#choose();
+    this.#downstream.start(this.#nowMs);
     this.#effects.push({ kind: "timer", afterMs: TICK_EVERY_MS });
   }
 
@@ -230,18 +213,16 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
         );
       }
     }
-    this.#choose();
-    this.#effects.push({ kind: "timer", afterMs: this.#tickAfterMs() });
+    this.#downstream.choose(this.#nowMs);
+    const wakeMs = (this.#downstream.wakeAtMs ?? Infinity) - this.#nowMs;
+    const afterMs = wakeMs > 0
+      ? Math.min(TICK_EVERY_MS, wakeMs)
+      : TICK_EVERY_MS;
+    this.#effects.push({ kind: "timer", afterMs });
   }
 
   #isOver(sinceMs: number | undefined, waitMs: number): boolean {
     return sinceMs !== undefined && this.#nowMs - sinceMs >= waitMs;
-  }
-
-  #tickAfterMs(): number {
-    const wakeAtMs = this.#successors.wakeAtMs ?? Infinity;
-    const untilMs = wakeAtMs - this.#nowMs;
-    return untilMs > 0 ? Math.min(TICK_EVERY_MS, untilMs) : TICK_EVERY_MS;
   }
 
   // Sources
@@ -266,14 +247,16 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     });
     this.#sources.set(link, source);
     if (source.from !== "lines") {
-      source.pendingRoute = encodeRoute(this.#successors.route());
+      source.pendingRoute = encodeRoute(this.route);
     }
     this.#take(source, 0);
   }
 
   #read(link: LinkId, length: number): void {
     const source = this.#sources.get(link);
-    if (source === undefined) return this.#readDown(link, length);
+    if (source === undefined) {
+      return this.#downstream.read(link, length, this.#nowMs);
+    }
     source.isReading = false;
     this.#take(source, length);
   }
@@ -298,17 +281,9 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
 
   #refuse(source: Source, error: WireError): void {
     this.counters.linksRefused += 1;
-    this.#effects.push({
-      kind: "log",
-      level: "warn",
-      message: `Closing ${source.label}: ${error.message}`,
-      fields: { code: error.code },
-    });
-    this.#effects.push(
-      error instanceof PeerError
-        ? { kind: "close", link: source.link }
-        : { kind: "close", link: source.link, error },
-    );
+    const message = `Closing ${source.label}: ${error.message}`;
+    this.#effects.push(logged("warn", message, { code: error.code }));
+    this.#effects.push(closing(source.link, error));
     this.#forget(source);
   }
 
@@ -324,7 +299,7 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     const source = this.#sources.get(link);
     if (source === undefined) {
       this.#effects.push({ kind: "close", link });
-      return this.#linkDown(link, "closed by the peer");
+      return this.#downstream.lost(link, CLOSED, this.#nowMs);
     }
     source.isReading = false;
     source.end(this.#intake);
@@ -378,11 +353,7 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     const { end } = this.#outbox.queue;
     source.queueEnd = end;
     this.#outbox.seal(source, source.received);
-    if (!this.#options.narrate || this.isTail) return;
-    if (this.#untold.length >= UNTOLD_MAX) {
-      messages += this.#untold.pop()?.messages ?? 0;
-    }
-    this.#untold.push({ end, messages });
+    if (this.#options.narrate) this.#downstream.expect(end, messages);
   }
 
   #count(messages: number, bytes: number): void {
@@ -410,180 +381,31 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     });
   }
 
-  // Successors
-
-  #connected(input: ChainInput & { kind: "connected" }): void {
-    const down: Down = {
-      target: input.target,
-      reader: new FrameReader(),
-      into: new Uint8Array(ANSWER_READ_BYTES),
-      isWriting: false,
-    };
-    this.#downs.set(input.link, down);
-    this.#successors.connected(input.target, input.link);
-    down.reader.push(input.bytes);
-    this.#takeAnswers(input.link, down);
-  }
-
-  #dial(target: number): void {
-    const attempt = this.#successors.nextAttempt(target);
-    this.#effects.push({ kind: "dial", target, attempt });
-  }
-
-  #readDown(link: LinkId, length: number): void {
-    const down = this.#downs.get(link);
-    if (down === undefined) return;
-    down.reader.push(down.into.subarray(0, length));
-    this.#takeAnswers(link, down);
-  }
-
-  #takeAnswers(link: LinkId, down: Down): void {
-    try {
-      readAnswers(down.reader, {
-        ack: (position) => this.#takeAck(link, position),
-        route: (route) => this.#successors.routed(down.target, route),
-      });
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      this.#effects.push(
-        error instanceof PeerError
-          ? { kind: "close", link }
-          : { kind: "close", link, error },
-      );
-      return this.#downLost(link, { code: error.code, text: error.message });
-    }
-    this.#effects.push({ kind: "read", link, into: down.into });
-    this.#choose();
-  }
-
-  #takeAck(link: LinkId, position: number): void {
-    if (
-      link !== this.#successors.activeLink ||
-      position > this.#outbox.sessionBytes
-    ) {
-      throw new WireError(
-        "invalid-message",
-        `Cannot take ack of ${position} bytes: fewer were sent`,
-      );
-    }
-    const before = this.#outbox.queue.start;
-    this.#acknowledged(this.#outbox.acknowledge(position), before);
-  }
-
   #linkDown(link: LinkId, reason: string): void {
     const source = this.#sources.get(link);
     if (source !== undefined) return this.#forget(source);
-    this.#downLost(link, { code: "link-lost", text: reason });
-  }
-
-  #downLost(link: LinkId, problem: Problem): void {
-    const down = this.#downs.get(link);
-    if (down === undefined) return;
-    this.#downs.delete(link);
-    if (link === this.#successors.activeLink) this.#outbox.linkDown();
-    const text = `${this.#options.self.id} lost ${
-      this.#successors.label(down.target)
-    }: ${problem.text}`;
-    this.#successors.lost(down.target, { code: problem.code, text });
-    this.#log("warn", `Lost ${this.#successors.label(down.target)}`, {
-      reason: problem.text,
-      code: problem.code,
-      unacknowledgedBytes: this.queuedBytes,
-    });
-    this.#dial(down.target);
-    this.#choose();
+    const problem = { code: "link-lost", text: reason } as const;
+    this.#downstream.lost(link, problem, this.#nowMs);
   }
 
   #written(link: LinkId): void {
     const source = this.#sources.get(link);
-    if (source !== undefined) {
-      source.isWriting = false;
-      this.#speaking.add(source);
-      if (source.takesMore && !source.isReading) this.#waiting.add(source);
-      return;
-    }
-    const down = this.#downs.get(link);
-    if (down === undefined) return;
-    down.isWriting = false;
-    if (link !== this.#successors.activeLink) return;
-    this.#outbox.written();
-    if (this.#options.narrate) this.#tellForwarded(down.target);
+    if (source === undefined) return this.#downstream.written(link);
+    source.isWriting = false;
+    this.#speaking.add(source);
+    if (source.takesMore && !source.isReading) this.#waiting.add(source);
   }
 
-  #tellForwarded(target: number): void {
-    let messages = 0;
-    while (
-      this.#untold.length > 0 && this.#untold[0].end <= this.#outbox.sent
-    ) {
-      messages += this.#untold[0].messages;
-      this.#untold.shift();
-    }
-    if (messages === 0) return;
-    const to = this.#successors.label(target);
-    this.#effects.push({ kind: "forwarded", to, messages });
-  }
-
-  /** Looks where the traffic should go, and turns it. */
-  #choose(): void {
-    if (this.isTail) return;
-    const choice = this.#successors.choose(this.#nowMs);
-    if (choice.kind === "switch") this.#switch(choice.target);
-    if (choice.kind === "return") this.#return(choice.target);
-    else this.#returning = undefined;
-    this.#tellRoute();
-  }
-
-  /**
-   * The first choice is back. What is queued now still goes the present way,
-   * and the switch waits until it is acknowledged, so that nothing is repeated.
-   */
-  #return(target: number): void {
-    const { end } = this.#outbox.queue;
-    this.#returning ??= { end, sinceMs: this.#nowMs };
-    const { sinceMs } = this.#returning;
-    const isSettled = this.#outbox.queue.start >= this.#returning.end;
-    if (!isSettled && !this.#isOver(sinceMs, this.#options.nextTimeoutMs)) {
-      return;
-    }
-    this.#returning = undefined;
-    this.#switch(target);
-  }
-
-  #switch(target: number): void {
-    const { active, activeLink } = this.#successors;
-    if (active === target) return;
-    if (active !== undefined && activeLink !== undefined) {
-      // Positions on a link count from its beginning: it cannot be used again.
-      this.#outbox.linkDown();
-      this.#downs.delete(activeLink);
-      this.#effects.push({ kind: "close", link: activeLink });
-      this.#dial(active);
-      this.#successors.lost(active, {
-        code: "link-lost",
-        text: "another successor took over",
-      });
-    }
-    this.#successors.active = target;
-    this.#outbox.linkUp();
-    this.counters.switches += 1;
-    this.#log("info", `Sending to ${this.#successors.label(target)}`, {
-      unacknowledgedBytes: this.queuedBytes,
-    });
-  }
-
-  #tellRoute(): void {
-    const route = this.#successors.route();
-    const text = JSON.stringify(route);
-    if (text === this.#route) return;
-    this.#route = text;
+  #tellRoute(route: Route): void {
     const path = route.nodes.map((node) => node.id).join(" -> ");
-    if (route.complete) this.#log("info", "The chain is complete", { path });
-    else {
-      this.#log("warn", "The chain is not complete", {
-        path,
-        problem: route.problem?.text ?? "unknown",
-      });
-    }
+    this.#effects.push(
+      route.complete
+        ? logged("info", "The chain is complete", { path })
+        : logged("warn", "The chain is not complete", {
+          path,
+          problem: route.problem?.text ?? "unknown",
+        }),
+    );
     for (const source of this.#sources.values()) {
       if (source.from === "lines") continue;
       source.pendingRoute = encodeRoute(route);
@@ -594,7 +416,7 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
   // Progress
 
   #acknowledged(
-    done: readonly { source: Source | undefined; end: number }[],
+    done: readonly Acknowledged<Source | undefined>[],
     before: number,
   ): void {
     for (const { source, end } of done) {
@@ -618,7 +440,7 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
   /** Emits whatever became possible: stores, writes, answers, reads. */
   #flush(): void {
     if (this.isTail || this.#options.spool) this.#store();
-    this.#send();
+    this.#downstream.send();
     for (const source of this.#speaking) this.#answer(source);
     this.#speaking.clear();
     this.#readMore();
@@ -646,17 +468,6 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     const clients = Array.from(this.#dirty);
     this.#dirty = new Map();
     this.#effects.push({ kind: "deliver", bytes, clients });
-  }
-
-  #send(): void {
-    const link = this.#successors.activeLink;
-    if (link === undefined) return;
-    const down = this.#downs.get(link);
-    if (down === undefined || down.isWriting) return;
-    const bytes = this.#outbox.nextWrite(this.#returning?.end);
-    if (bytes === undefined) return;
-    down.isWriting = true;
-    this.#effects.push({ kind: "write", link, bytes });
   }
 
   #answer(source: Source): void {
@@ -694,14 +505,6 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     const isQuiet = !this.#isStoring;
     if (this.#outbox.isEmpty) return isQuiet;
     return isQuiet && !this.isTail &&
-      (this.#options.spool || this.#successors.active === undefined);
-  }
-
-  #log(
-    level: "info" | "warn" | "error",
-    message: string,
-    fields: Record<string, string | number>,
-  ): void {
-    this.#effects.push({ kind: "log", level, message, fields });
+      (this.#options.spool || this.#downstream.active === undefined);
   }
 }

@@ -65,7 +65,7 @@ export function registerChainMetrics(
   counter(
     "skein_chain_switches_total",
     "Times the traffic was turned to a successor.",
-    () => counters.switches,
+    () => core.switches,
   );
   gauge(
     "skein_chain_queued_bytes",

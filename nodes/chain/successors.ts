@@ -93,8 +93,13 @@ export class Successors {
     entry.route = undefined;
   }
 
+  /** Why `target` cannot be used, if so. */
+  problem(target: number): Problem | undefined {
+    return this.#targets[target].problem;
+  }
+
   /** The link to `target` is gone, or could not be made. */
-  lost(target: number, problem: Problem): void {
+  lost(target: number, problem: Problem | undefined): void {
     const entry = this.#targets[target];
     entry.link = undefined;
     entry.route = undefined;

@@ -1,10 +1,13 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ROLES } from "../../deploy/build.ts";
+import { PortBlock } from "./port_block.ts";
 import configuration from "../../deno.json" with { type: "json" };
 
 const BUILD = new URL("../../deploy/build.ts", import.meta.url).pathname;
 /** `deno compile` needs a base runtime of its own version; the one at hand is of this. */
 const DENORT_VERSION = /^2\.7\./;
+
+const READY_WAIT_MS = 60_000;
 
 interface Outcome {
   readonly code: number;
@@ -179,7 +182,7 @@ Deno.test("build: one line for a role that there is not", async () => {
   assertMatch(stderr, /^[^\n]*skein-chian[^\n]*\n$/);
 });
 
-/** Starts a node, waits until it listens, and ends it; it must end in order. */
+/** Starts a node, waits until it is ready, and ends it; it must end in order. */
 async function assertStops(
   file: string,
   options: {
@@ -187,29 +190,45 @@ async function assertStops(
     readonly how: "end of input" | "SIGTERM";
   },
 ): Promise<void> {
+  using ports = PortBlock.reserve();
+  const admin = `127.0.0.1:${ports.base + 1}`;
   const child = new Deno.Command(file, {
-    args: ["-l", "127.0.0.1:0", "--exit-with-parent"],
+    args: [
+      ...["-l", `127.0.0.1:${ports.base}`, "--admin", admin],
+      "--exit-with-parent",
+    ],
     env: options.env,
     stdin: "piped",
     stdout: "null",
     stderr: "piped",
   }).spawn();
+  let hasEnded = false;
+  const ended = child.status.finally(() => hasEnded = true);
+  const log = new Response(child.stderr).text();
   try {
-    let log = "";
-    const decoder = new TextDecoder();
-    const reader = child.stderr.getReader();
-    while (!/"message":"[^"]*[Ll]isten/.test(log)) {
-      const { done, value } = await reader.read();
-      if (done) throw new Error(`It ended before it listened:\n${log}`);
-      log += decoder.decode(value, { stream: true });
+    const deadlineMs = performance.now() + READY_WAIT_MS;
+    while (!await isReady(admin)) {
+      const isLate = performance.now() > deadlineMs;
+      if (isLate) child.kill("SIGKILL");
+      if (hasEnded || isLate) throw new Error(`Not ready:\n${await log}`);
     }
     if (options.how === "SIGTERM") child.kill("SIGTERM");
     else await child.stdin.close();
-    while (!(await reader.read()).done);
-    const { code, signal } = await child.status;
-    assertEquals([code, signal], [0, null], options.how);
+    const { code, signal } = await ended;
+    assertEquals([code, signal], [0, null], await log);
   } finally {
     if (options.how === "SIGTERM") await child.stdin.close();
-    await child.status;
+    await ended;
+  }
+}
+
+async function isReady(admin: string): Promise<boolean> {
+  try {
+    const answer = await fetch(`http://${admin}/readyz`);
+    await answer.body?.cancel();
+    return answer.ok;
+  } catch (error) {
+    if (error instanceof TypeError) return false; // nobody listens yet
+    throw error;
   }
 }

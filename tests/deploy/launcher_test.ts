@@ -22,6 +22,7 @@ async function launch(
     nodes: [{
       name: "only",
       arguments: [script, String(ports.base)],
+      environment: {},
       listens: [{ host: "127.0.0.1", port: ports.base }],
       readyUrl: `http://127.0.0.1:${ports.base}/readyz`,
     }],

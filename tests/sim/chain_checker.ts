@@ -10,12 +10,13 @@ export interface CheckedNode {
   readonly spool: boolean;
   readonly core: {
     readonly queuedBytes: number;
+    readonly sourceCount: number;
     readonly delivery: { readonly gaps: number };
   };
 }
 
 /** Above its bound a queue may grow by one read of every connection. */
-const QUEUE_SLACK_BYTES = 400_000;
+const QUEUE_SLACK_BYTES = 200_000;
 
 interface Sent {
   /** Messages written by this client so far. */
@@ -24,6 +25,8 @@ interface Sent {
   put: number;
   /** As much of it as can no longer be lost. */
   durable: number;
+  /** Whether most of its messages are long. */
+  readonly isHeavy: boolean;
   /** For plain text: whether the entry node may have lost some by a crash. */
   mayLose: boolean;
   /** For plain text: the node it writes to. */
@@ -72,7 +75,7 @@ export class ChainChecker {
     const sent = this.#sent(client);
     let text = "";
     for (let count = 0; count < messages; count++) {
-      const isLong = this.#world.random.chance(0.05);
+      const isLong = this.#world.random.chance(sent.isHeavy ? 0.9 : 0.05);
       const padding = "x".repeat(this.#world.random.int(isLong ? 3_000 : 60));
       text += `${client} ${sent.written} ${padding}\n`;
       sent.written += 1;
@@ -126,8 +129,17 @@ export class ChainChecker {
     }
   }
 
-  checkNode(node: CheckedNode, queueBytesMax: number): void {
-    const { queuedBytes, delivery } = node.core;
+  checkNode(
+    node: CheckedNode,
+    bounds: { queueBytesMax: number; links: number },
+  ): void {
+    const { queuedBytes, sourceCount, delivery } = node.core;
+    const { queueBytesMax, links } = bounds;
+    if (sourceCount > links) {
+      this.fail(
+        `n${node.index} keeps ${sourceCount} sources of ${links} links`,
+      );
+    }
     if (queuedBytes > queueBytesMax + QUEUE_SLACK_BYTES) {
       this.fail(
         `n${node.index} queues ${queuedBytes} of ${queueBytesMax} bytes`,
@@ -173,6 +185,7 @@ export class ChainChecker {
       written: 0,
       put: 0,
       durable: 0,
+      isHeavy: this.#world.random.chance(0.2),
       mayLose: false,
       entry: undefined,
       wasClosed: false,

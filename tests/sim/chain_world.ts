@@ -72,6 +72,8 @@ class SimulatedNode {
   readonly ackLines: boolean;
   readonly #queueBytesMax: number;
   readonly #disk: Disk = { frames: [], base: 0, bytes: 0, clients: new Map() };
+  /** How long a sync takes at most. */
+  readonly #syncMsMax: number;
   #incarnation = 0;
   core: ChainCore;
 
@@ -88,6 +90,7 @@ class SimulatedNode {
     this.spool = options.spool;
     this.ackLines = options.ackLines;
     this.#queueBytesMax = 2_000 + chain.random.int(40_000);
+    this.#syncMsMax = chain.random.chance(0.3) ? 3_000 : 5;
     this.core = this.#newCore();
   }
 
@@ -121,7 +124,10 @@ class SimulatedNode {
     const effects = this.core.step(input, world.nowMs);
     world.note(() => `${this.machine.name} ${summary(input)}`);
     for (const effect of effects) this.#act(effect);
-    checker.checkNode(this, this.#queueBytesMax);
+    checker.checkNode(this, {
+      queueBytesMax: this.#queueBytesMax,
+      links: this.#chain.network.count(this.machine),
+    });
   }
 
   #newCore(): ChainCore {
@@ -182,12 +188,12 @@ class SimulatedNode {
   /** Standard output takes bytes one by one; with a spool all is undone or done. */
   #deliver(effect: ChainEffect & { kind: "deliver" }): void {
     const { checker, random } = this.#chain;
-    const slow = random.chance(0.02) ? 3_000 : 3;
     if (!this.spool) {
       for (const bytes of effect.bytes) checker.put(this, bytes.slice());
     }
-    this.machine.later(random.int(slow), () => {
+    this.machine.later(random.int(this.#syncMsMax), () => {
       if (this.spool) {
+        if (this.#diskFails()) return;
         for (const bytes of effect.bytes) checker.put(this, bytes.slice());
         for (const [client, end] of effect.clients) {
           this.#disk.clients.set(client, end);
@@ -204,7 +210,8 @@ class SimulatedNode {
   #spoolFrames(frames: readonly Uint8Array[]): void {
     const { random } = this.#chain;
     const copies = frames.map((bytes) => bytes.slice());
-    this.machine.later(random.int(random.chance(0.02) ? 2_000 : 5), () => {
+    this.machine.later(random.int(this.#syncMsMax), () => {
+      if (this.#diskFails()) return;
       // One record: the frames of one spool effect are whole together.
       const joined = new Uint8Array(copies.reduce((n, b) => n + b.length, 0));
       let at = 0;
@@ -216,6 +223,16 @@ class SimulatedNode {
       this.#disk.bytes += joined.length;
       this.input({ kind: "spooled" });
     });
+  }
+
+  /** A sync that fails ends the process, and what it was to keep is gone. */
+  #diskFails(): boolean {
+    const { random, world } = this.#chain;
+    if (world.nowMs > FAULTS_UNTIL_MS || !random.chance(0.005)) return false;
+    world.note(() => `${this.machine.name} sync failed`);
+    this.crash();
+    world.schedule(random.int(4_000), () => this.restart());
+    return true;
   }
 
   /** Acknowledged records go; now and then the note of it is lost in a crash. */
@@ -362,7 +379,10 @@ class SimulatedTyper {
         return network.read(input.link, this.#into);
       case "ended":
         // A clean end before we stopped typing says nothing was lost so far.
-        if (this.#left === 0) checker.closed(this.client);
+        if (this.#left === 0) {
+          checker.closed(this.client);
+          this.#chain.crashAfterPromise(this.target);
+        }
         network.close(input.link);
         this.#link = undefined;
         return;
@@ -409,7 +429,7 @@ class SimulatedChain {
         new SimulatedNode(this, index, {
           targets: this.#targetsOf(index, count),
           spool: random.chance(0.4),
-          ackLines: random.chance(0.7),
+          ackLines: random.chance(0.5),
         }),
       );
     }
@@ -421,7 +441,7 @@ class SimulatedChain {
         new SimulatedSender(this, index, [...new Set(targets)]),
       );
     }
-    for (let index = 0; index < random.int(3); index++) {
+    for (let index = 0; index < random.int(4); index++) {
       this.#typers.push(new SimulatedTyper(this, index, random.int(count)));
     }
   }
@@ -533,6 +553,16 @@ class SimulatedChain {
         bytes: new Uint8Array(0),
       }));
     return links[0];
+  }
+
+  /** The worst moment for a crash is just after a promise. */
+  crashAfterPromise(index: number): void {
+    const node = this.#nodes[index];
+    if (this.world.nowMs > FAULTS_UNTIL_MS || !this.random.chance(0.3)) return;
+    if (!node.machine.isUp || (node.isTail && !node.spool)) return;
+    this.faults += 1;
+    node.crash();
+    this.world.schedule(this.random.int(4_000), () => node.restart());
   }
 
   /** Each node knows the next one, and sometimes one further on. */

@@ -74,6 +74,15 @@ export class Network {
     return links;
   }
 
+  /** Links of a machine that it has neither closed nor lost. */
+  count(machine: Machine): number {
+    let count = 0;
+    for (const { pair, own } of this.#pairs.values()) {
+      if (pair.sides[own].machine === machine) count += 1;
+    }
+    return count;
+  }
+
   read(link: LinkId, into: Uint8Array): void {
     const found = this.#find(link);
     if (found === undefined) return;

@@ -92,6 +92,7 @@ Deno.test("directory lock: two processes never hold one directory, and SIGKILL f
     );
     child.kill("SIGKILL");
     await child.status;
+    await child.stdin.close();
     {
       using _lock = DirectoryLock.acquire(directory);
       assertEquals(

@@ -1,36 +1,21 @@
 /** Storage with a bug planted into it, to see the checkers fail. */
 
-/** One place in the source, which must occur exactly once, and what to put there. */
-export interface Planted {
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
-}
+import { plant as plantIn, type Planted } from "../plant.ts";
+
+export type { Planted };
 
 /**
- * Copies `storage/` to a directory of its own, with the bug in it.
+ * Copies `storage/` with a bug in one of its files, named without the folder.
  *
- * @returns The directory, to be removed by the caller.
- * @throws {Error} The place is not there, or there are several.
+ * @returns The copy's directory, to be removed by the caller.
  */
 export function plant(bug: Planted): string {
-  const source = new URL("../../storage/", import.meta.url);
-  const directory = Deno.makeTempDirSync({ prefix: "planted_" });
-  for (const { name } of Deno.readDirSync(source)) {
-    if (!name.endsWith(".ts")) continue;
-    const text = Deno.readTextFileSync(new URL(name, source));
-    const planted = name === bug.file ? mutate(text, bug) : text;
-    Deno.writeTextFileSync(`${directory}/${name}`, planted);
-  }
-  return directory;
-}
-
-function mutate(text: string, bug: Planted): string {
-  const parts = text.split(bug.find);
-  if (parts.length !== 2) {
-    throw new Error(
-      `"${bug.find}" is ${parts.length - 1} times in ${bug.file}, wanted once`,
-    );
-  }
-  return parts.join(bug.replace);
+  const directory = plantIn(["storage"], {
+    ...bug,
+    file: `storage/${bug.file}`,
+  });
+  const copy = `${directory}_storage`;
+  Deno.renameSync(`${directory}/storage`, copy);
+  Deno.removeSync(directory);
+  return copy;
 }

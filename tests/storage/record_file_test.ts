@@ -51,7 +51,7 @@ Deno.test("record file: made, written, closed, and all there again", async () =>
   );
 });
 
-Deno.test("record file: the same on the disk of this machine", async () => {
+Deno.test("record file: the same on a real disk", async () => {
   const directory = Deno.makeTempDirSync();
   try {
     const random = new Random(7);

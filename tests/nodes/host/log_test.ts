@@ -75,7 +75,7 @@ Deno.test("log: elsewhere than on a terminal a line is one JSON object", async (
 Deno.test("log: on a terminal a line is for people", async () => {
   assertMatch(
     await prettyOf("Link down", { peer: "a:1", ms: 5, gone: undefined }),
-    /^\d\d:\d\d:\d\d\.\d{3} WARN  Link down peer=a:1 ms=5$/,
+    /^\d\d:\d\d:\d\d\.\d{3} WARN {2}Link down peer=a:1 ms=5$/,
   );
   assertMatch(
     await prettyOf("Link down", { peer: "a:1" }, { color: true }),

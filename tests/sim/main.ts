@@ -1,0 +1,92 @@
+/** `deno task sim`: whole clusters in simulated time, from seeds. */
+
+import { parseArgs } from "@std/cli/parse-args";
+import { type ChainRun, runChain } from "./chain_world.ts";
+import { runSwarm } from "./swarm.ts";
+
+const HELP = `Usage: deno task sim chain [OPTIONS]
+
+Runs simulated chains: random sizes, clients, crashes, cuts, silences, freezes.
+What the tail puts out must be what was sent, in order, once.
+
+Options:
+  --seeds N   How many seeds to run (default 10000)
+  --from S    The first seed (default 1)
+  --seed S    Run one seed and print what happened in it
+  --help      This text
+`;
+
+/** Lines of a failing seed's transcript that are shown. */
+const TRANSCRIPT_LINES_SHOWN = 120;
+
+const flags = parseArgs(Deno.args, {
+  string: ["seeds", "from", "seed"],
+  boolean: ["help"],
+});
+if (flags.help) {
+  console.log(HELP.trimEnd());
+  Deno.exit(0);
+}
+if (flags._.length !== 1 || flags._[0] !== "chain") {
+  refuse(`wanted the name of a simulation: chain`);
+}
+const seed = number("seed", undefined);
+if (seed !== undefined) {
+  const run = runChain(seed, { transcript: true });
+  for (const line of run.transcript) console.log(line);
+  Deno.exit(show(run) ? 0 : 1);
+}
+const swarm = await runSwarm({
+  first: number("from", 1) ?? 1,
+  count: number("seeds", 10_000) ?? 0,
+  onProgress: (text) => console.error(text),
+});
+console.log(
+  `${swarm.seeds} seeds, ${swarm.steps} steps, ${swarm.messages} messages, ` +
+    `${swarm.faults} faults in ${(swarm.ms / 1_000).toFixed(1)} s: ` +
+    `${Math.round(swarm.seeds / swarm.ms * 60_000)} seeds a minute`,
+);
+for (const failed of swarm.failed.slice(0, 3)) {
+  const run = runChain(failed, { transcript: true });
+  for (const line of run.transcript.slice(-TRANSCRIPT_LINES_SHOWN)) {
+    console.log(line);
+  }
+  show(run);
+}
+console.log(
+  `${swarm.seeds - swarm.failed.length} passed, ${swarm.failed.length} failed`,
+);
+Deno.exit(swarm.failed.length === 0 ? 0 : 1);
+
+/** Says how a run ended; true if all held. */
+function show(run: ChainRun): boolean {
+  if (run.failures.length === 0) {
+    console.log(
+      `seed ${run.seed}: all held; ${run.messages} messages, ${run.faults} faults`,
+    );
+    return true;
+  }
+  for (const failure of run.failures.slice(0, 5)) {
+    console.log(`FAILED: ${failure}`);
+  }
+  console.log(`Repeat it with: deno task sim chain --seed ${run.seed}`);
+  return false;
+}
+
+function number(
+  name: "seeds" | "from" | "seed",
+  otherwise: number | undefined,
+): number | undefined {
+  const text = flags[name];
+  if (text === undefined) return otherwise;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0) {
+    refuse(`--${name} is "${text}", wanted a whole number`);
+  }
+  return value;
+}
+
+function refuse(text: string): never {
+  console.error(`sim: ${text}. Try "deno task sim --help"`);
+  Deno.exit(2);
+}
