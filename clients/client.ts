@@ -1,6 +1,7 @@
 /** `skein`: maps a command's name to what does it. */
 
-import { VERSION } from "../nodes/host/flags.ts";
+import { completeCommands, orExit, VERSION } from "../nodes/host/flags.ts";
+import { SEND_ABOUT, sendFlagTable } from "./send_flags.ts";
 
 const HELP = `Usage: skein COMMAND [OPTIONS]
 
@@ -10,6 +11,8 @@ Commands:
 Options:
   -h, --help   This text; "skein COMMAND --help" tells more
   --version    Skein's version
+  --completion bash|zsh|fish|pwsh
+               What makes a shell complete commands and options
 
 Examples:
   skein send -c 127.0.0.1:3525
@@ -29,6 +32,13 @@ export async function main(args: readonly string[]): Promise<void> {
     case "--version":
       console.log(`skein ${VERSION}`);
       return;
+    case "--completion":
+      return orExit(() =>
+        completeCommands(
+          { send: { about: SEND_ABOUT, table: sendFlagTable } },
+          { program: "skein", args },
+        )
+      );
     default:
       console.error(
         `skein: ${

@@ -1,13 +1,14 @@
 /** `deno task build`: one executable per role. */
 
 import { object } from "@optique/core/constructs";
-import { message } from "@optique/core/message";
+import { lineBreak, message } from "@optique/core/message";
 import { multiple, optional, withDefault } from "@optique/core/modifiers";
+import type { InferValue } from "@optique/core/parser";
 import { argument, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
-import { run } from "@optique/run";
 import { basename, resolve } from "node:path";
 import { pack, type Packed, selfExtracting } from "./self_extracting.ts";
+import { taskFlags, type TaskPage } from "./task_flags.ts";
 
 /** One executable. */
 export interface Role {
@@ -57,7 +58,9 @@ const FLAGS = object({
     description: message`What to build; all without it.`,
   })),
   kind: optional(
-    option("--kind", choice(["compile", "self-extracting"])),
+    option("--kind", choice(["compile", "self-extracting"]), {
+      description: message`Only this kind; fail where it cannot be made.`,
+    }),
   ),
   target: optional(option("--target", string({ metavar: "TARGET" }), {
     description: message`Another system, for "deno compile".`,
@@ -70,22 +73,16 @@ const FLAGS = object({
   ),
 });
 
-type Flags = ReturnType<typeof parseFlags>;
+const PAGE: TaskPage = {
+  program: "deno task build",
+  brief: message`Make one executable per role.`,
+  description:
+    message`Each is made by "deno compile"; where the base runtime for that cannot be downloaded, a self-extracting file is made instead.`,
+  examples:
+    message`deno task build${lineBreak()}deno task build chain --target aarch64-unknown-linux-gnu`,
+};
 
-function parseFlags(args: readonly string[]) {
-  return run(FLAGS, {
-    args,
-    programName: "deno task build",
-    help: { option: true },
-    errorExitCode: 2,
-    aboveError: "none",
-    stderr: (text) => console.error(text.trim().replaceAll(/\s+/g, " ")),
-    showChoices: true,
-    brief: message`Make one executable per role.`,
-    description:
-      message`Each is made by "deno compile"; where the base runtime for that cannot be downloaded, a self-extracting file is made instead.`,
-  });
-}
+type Flags = InferValue<typeof FLAGS>;
 
 /** `chain` for `skein-chain`, as in `main.ts`. */
 function shortName(name: string): string {
@@ -292,7 +289,7 @@ function reasonOf(text: string): string {
 
 if (import.meta.main) {
   try {
-    await build(parseFlags(Deno.args));
+    await build(taskFlags(FLAGS, PAGE));
   } catch (error) {
     if (!(error instanceof BuildError)) throw error;
     console.error(`build: ${error.message}`);

@@ -1,17 +1,18 @@
 /** `deno task cluster`: starts a local fleet, or stops one that was left behind. */
 
 import { object } from "@optique/core/constructs";
-import { message } from "@optique/core/message";
+import { lineBreak, message } from "@optique/core/message";
 import { optional, withDefault } from "@optique/core/modifiers";
+import type { InferValue } from "@optique/core/parser";
 import { argument, option } from "@optique/core/primitives";
 import { integer, string } from "@optique/core/valueparser";
-import { run } from "@optique/run";
 import { resolve } from "node:path";
 import { FleetStates } from "./fleet_state.ts";
 import { buildFleet, DEFAULT_FLEET, FLEETS } from "./fleets.ts";
 import { Launcher, READY_WAIT_MS } from "./launcher.ts";
 import { Screen, standardOutput } from "./screen.ts";
 import { stopFleets } from "./stop_fleets.ts";
+import { taskFlags, type TaskPage } from "./task_flags.ts";
 
 const CHECKOUT = resolve(import.meta.dirname ?? ".", "..");
 const FLAGS = object({
@@ -37,21 +38,14 @@ const FLAGS = object({
   ),
 });
 
-type Flags = ReturnType<typeof parseFlags>;
+const PAGE: TaskPage = {
+  program: "deno task cluster",
+  brief: message`Start a local fleet one can use at once.`,
+  examples:
+    message`deno task cluster chain${lineBreak()}deno task cluster stop`,
+};
 
-function parseFlags(args: readonly string[]) {
-  return run(FLAGS, {
-    args,
-    programName: "deno task cluster",
-    help: { option: true },
-    errorExitCode: 2,
-    aboveError: "none",
-    stderr: (text) => console.error(text.trim().replaceAll(/\s+/g, " ")),
-    brief: message`Start a local fleet one can use at once.`,
-    examples: message`deno task cluster chain
-deno task cluster stop`,
-  });
-}
+type Flags = InferValue<typeof FLAGS>;
 
 /** Does what the flags say; returns the exit code. */
 async function cluster(flags: Flags): Promise<number> {
@@ -98,7 +92,7 @@ async function fetchDependencies(): Promise<void> {
 
 if (import.meta.main) {
   try {
-    Deno.exit(await cluster(parseFlags(Deno.args)));
+    Deno.exit(await cluster(taskFlags(FLAGS, PAGE)));
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     const cause = error.cause instanceof Error

@@ -17,8 +17,10 @@ export class Child {
   readonly #command: string;
   readonly #child: Deno.ChildProcess;
   readonly #lastLines: string[] = [];
-  #awaited: { readonly pattern: RegExp; found(match: RegExpExecArray): void }[] =
-    [];
+  #awaited: {
+    readonly pattern: RegExp;
+    found(match: RegExpExecArray): void;
+  }[] = [];
   readonly #read: Promise<void>;
   #hasEnded = false;
 

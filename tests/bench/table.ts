@@ -11,9 +11,7 @@ export function formatTable(
   );
   return all.map((row) =>
     row.map((cell, column) =>
-      column === 0
-        ? cell.padEnd(widths[column])
-        : cell.padStart(widths[column])
+      column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column])
     ).join("  ")
   );
 }

@@ -1,5 +1,6 @@
 /** How much memory a head needs while its successor stands still. */
 
+import { inTime } from "../in_time.ts";
 import type { Workbench } from "../workbench.ts";
 import type { Load } from "./load.ts";
 import { type SkeinFleet, startSkeinFleet } from "./skein_fleet.ts";
@@ -7,7 +8,7 @@ import { prepareFrame, SkeinSender } from "./skein_sender.ts";
 
 /** For so long nothing moves before the pipe counts as full. */
 const STILL_MS = 1_000;
-const DRAIN_WAIT_MS = 30_000;
+const DRAINED = { waitMs: 30_000, what: "a full pipe to run empty" };
 
 /** A head's memory, in bytes. */
 export interface Memory {
@@ -36,7 +37,7 @@ export async function measureMemory(
   const takenBytes = await filler.fill();
   const fullBytes = readMemory(head.pid).residentBytes;
   second.kill("SIGCONT");
-  await filler.finish(DRAIN_WAIT_MS);
+  await filler.finish();
   const { peakBytes } = readMemory(head.pid);
   await Promise.all(fleet.nodes.map((node) => node.end()));
   return { startBytes, fullBytes, peakBytes, takenBytes };
@@ -46,7 +47,7 @@ interface Filler {
   /** Writes until nothing moves; returns how many bytes that took. */
   fill(): Promise<number>;
   /** Waits until the tail has delivered all of them. */
-  finish(waitMs: number): Promise<void>;
+  finish(): Promise<void>;
 }
 
 async function fillByFrames(fleet: SkeinFleet, load: Load): Promise<Filler> {
@@ -58,8 +59,8 @@ async function fillByFrames(fleet: SkeinFleet, load: Load): Promise<Filler> {
       do last = sender.send(frame); while (await settles(last, STILL_MS));
       return sender.sent;
     },
-    finish: async (waitMs) => {
-      await inTime(last.then(() => sender.acknowledged(sender.sent)), waitMs);
+    finish: async () => {
+      await inTime(last.then(() => sender.acknowledged(sender.sent)), DRAINED);
       sender.close();
     },
   };
@@ -82,14 +83,14 @@ async function fillByLines(fleet: SkeinFleet, load: Load): Promise<Filler> {
         taken += await writing;
       }
     },
-    finish: async (waitMs) => {
-      taken += await inTime(writing, waitMs);
+    finish: async () => {
+      taken += await inTime(writing, DRAINED);
       const cut = taken % load.lineBytes;
       if (cut > 0) {
         const rest = line.subarray(cut);
-        taken += await inTime(conn.write(rest), waitMs);
+        taken += await inTime(conn.write(rest), DRAINED);
       }
-      await inTime(sink.reached(line.length + taken), waitMs);
+      await inTime(sink.reached(line.length + taken), DRAINED);
       conn.close();
     },
   };
@@ -119,10 +120,4 @@ async function settles(
   const isOver = await Promise.race([work.then(() => true), late]);
   clearTimeout(timer);
   return isOver;
-}
-
-/** @throws {Error} When `work` takes longer than `waitMs`. */
-async function inTime<T>(work: Promise<T>, waitMs: number): Promise<T> {
-  if (await settles(work, waitMs)) return work;
-  throw new Error(`Not delivered within ${waitMs} ms after the pipe was full`);
 }

@@ -130,7 +130,9 @@ function startHaproxy(
 function openPython(bench: Workbench): Promise<TcpChain> {
   const path = bench.write("relay.py", PYTHON_RELAY);
   return openHops(bench, async (port, next) => {
-    const child = bench.start("python3", { args: [path, `${port}`, `${next}`] });
+    const child = bench.start("python3", {
+      args: [path, `${port}`, `${next}`],
+    });
     await child.said(/^listening$/, START_WAIT_MS);
   });
 }

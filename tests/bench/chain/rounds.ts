@@ -1,8 +1,12 @@
 /** Runs that take turns, so that what disturbs the machine disturbs them all. */
 
+import { inTime } from "../in_time.ts";
+
 /** Somebody who takes a turn in each round. */
 export interface Contestant<Result> {
   readonly name: string;
+  /** Once, before the first round. */
+  warmUp(): Promise<unknown>;
   run(): Promise<Result>;
 }
 
@@ -11,13 +15,13 @@ export interface Rounds<Result> {
   /** By name, one result a round. */
   readonly results: ReadonlyMap<string, readonly Result[]>;
   readonly rounds: number;
-  /** Who could not go on, and why. */
+  /** Who could not go on, and why; they have no results. */
   readonly failures: ReadonlyMap<string, string>;
 }
 
 /**
- * Lets everybody run once, then once again, until `rounds` are over or
- * `isTimeUp`; whoever fails is left out from then on.
+ * Lets everybody run once, then once again, until `rounds` are over or, after
+ * one round at least, `isTimeUp`. Whoever fails is left out.
  */
 export async function takeTurns<Result>(
   contestants: readonly Contestant<Result>[],
@@ -30,32 +34,26 @@ export async function takeTurns<Result>(
 ): Promise<Rounds<Result>> {
   const results = new Map<string, Result[]>();
   const failures = new Map<string, string>();
+  const bound = { waitMs: options.runMsMax, what: "a run to end" };
+  const attempt = async (name: string, turn: () => Promise<unknown>) => {
+    if (failures.has(name)) return;
+    try {
+      await inTime(turn(), bound);
+    } catch (error) {
+      failures.set(name, error instanceof Error ? error.message : `${error}`);
+      results.delete(name);
+    }
+  };
+  for (const { name, warmUp } of contestants) await attempt(name, warmUp);
   let rounds = 0;
   while (rounds < options.rounds && !(rounds > 0 && options.isTimeUp())) {
     for (const { name, run } of contestants) {
-      if (failures.has(name)) continue;
-      try {
-        const result = await inTime(run(), options.runMsMax);
+      await attempt(name, async () => {
+        const result = await run();
         results.set(name, [...results.get(name) ?? [], result]);
-      } catch (error) {
-        failures.set(name, error instanceof Error ? error.message : `${error}`);
-        results.delete(name);
-      }
+      });
     }
     rounds += 1;
   }
   return { results, rounds, failures };
-}
-
-async function inTime<T>(work: Promise<T>, waitMs: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const error = new Error(`A run took longer than ${waitMs / 1_000} s`);
-    timer = setTimeout(() => reject(error), waitMs);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

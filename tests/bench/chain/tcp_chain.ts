@@ -96,9 +96,15 @@ async function acceptAll(
   listener: Deno.TcpListener,
   sink: ByteSink,
 ): Promise<void> {
-  for await (const conn of listener) {
-    // A hop that is ended resets its connection: what counts has come by then.
-    sink.drain(conn).catch(() => {}).finally(() => conn.close());
+  for (;;) {
+    try {
+      const conn = await listener.accept();
+      // A hop that is ended resets its connection: what counts came before.
+      sink.drain(conn).catch(() => {}).finally(() => conn.close());
+    } catch (error) {
+      // Whoever only tried whether a hop listens may be gone already.
+      if (!(error instanceof Deno.errors.NotConnected)) throw error;
+    }
   }
 }
 

@@ -1,0 +1,37 @@
+/** How the programs under test are started: from the checkout, or as built. */
+
+const MAIN = new URL("../../main.ts", import.meta.url).pathname;
+
+/** The same permissions as the executables have: see `deploy/build.ts`. */
+const FROM_CHECKOUT = {
+  "skein-chain": [
+    "--allow-net",
+    "--allow-read",
+    "--allow-write",
+    "--allow-sys=hostname",
+    "--allow-env=SKEIN_*,HOSTNAME",
+    MAIN,
+    "chain",
+  ],
+  "skein": [
+    "--allow-net",
+    "--allow-read",
+    "--allow-env=SKEIN_*",
+    MAIN,
+    "client",
+  ],
+} as const;
+
+/**
+ * The command that is followed by a program's own arguments. With SKEIN_BIN
+ * set it is the executable in that folder, else the checkout's `main.ts`.
+ */
+export function program(name: keyof typeof FROM_CHECKOUT): readonly string[] {
+  const folder = Deno.env.get("SKEIN_BIN") ?? "";
+  if (folder !== "") return [`${Deno.realPathSync(folder)}/${name}`];
+  return [
+    Deno.execPath(),
+    ...["run", "--quiet", "--no-prompt"],
+    ...FROM_CHECKOUT[name],
+  ];
+}
