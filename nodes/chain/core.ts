@@ -282,7 +282,8 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
   #refuse(source: Source, error: WireError): void {
     this.counters.linksRefused += 1;
     const message = `Closing ${source.label}: ${error.message}`;
-    this.#effects.push(logged("warn", message, { code: error.code }));
+    const level = error.code === "shutting-down" ? "info" : "warn";
+    this.#effects.push(logged(level, message, { code: error.code }));
     this.#effects.push(closing(source.link, error));
     this.#forget(source);
   }

@@ -122,6 +122,11 @@ class ChainNode {
   async #start(): Promise<void> {
     const { log } = this.#opened;
     const { admin, key, warnings, next, exitWithParent } = this.#flags;
+    stopOnSignals({
+      log: this.#opened,
+      exitWithParent,
+      stop: (reason) => this.#stop(reason),
+    });
     for (const warning of warnings) log.warn(warning);
     log.info(`Listening on ${formatAddress(this.#listener.address)}`, {
       version: VERSION,
@@ -134,11 +139,6 @@ class ChainNode {
     }
     this.#input(this.#storage.start);
     if (admin !== undefined) await this.#openAdmin(admin);
-    stopOnSignals({
-      log: this.#opened,
-      exitWithParent,
-      stop: (reason) => this.#stop(reason),
-    });
   }
 
   async #openAdmin(listen: Address): Promise<void> {

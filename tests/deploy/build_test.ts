@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ROLES } from "../../deploy/build.ts";
+import { pack, selfExtracting } from "../../deploy/self_extracting.ts";
 import { PortBlock } from "./port_block.ts";
 import configuration from "../../deno.json" with { type: "json" };
 
@@ -74,10 +75,8 @@ async function assertWorks(
 
 Deno.test("build: a self-extracting file works like a plain program", async (t) => {
   await withBuilt("self-extracting", async (folder) => {
-    const cache = `${folder}/a cache`;
-    const env = { XDG_CACHE_HOME: cache };
+    const env = { XDG_CACHE_HOME: `${folder}/a cache` };
     const chain = `${folder}/skein-chain`;
-
     await t.step("two that start at once", async () => {
       const both = await Promise.all([
         run(chain, { args: ["--version"], env }),
@@ -89,10 +88,9 @@ Deno.test("build: a self-extracting file works like a plain program", async (t) 
       ]);
     });
     await t.step("what they unpacked is shared, and the user's alone", () => {
-      const root = `${cache}/skein`;
+      const root = `${env.XDG_CACHE_HOME}/skein`;
       assertEquals((Deno.statSync(root).mode ?? 0) & 0o777, 0o700);
-      const hashes = [...Deno.readDirSync(root)].map(({ name }) => name)
-        .filter((name) => name !== "deno");
+      const hashes = namesIn(root).filter((name) => name !== "deno");
       assertEquals(hashes.length, 2, hashes.join());
       assert(hashes.every((name) => /^[0-9a-f]{32}$/.test(name)));
     });
@@ -108,59 +106,74 @@ Deno.test("build: a self-extracting file works like a plain program", async (t) 
     await t.step("without HOME it unpacks under TMPDIR", async () => {
       const temporary = `${folder}/tmp`;
       Deno.mkdirSync(temporary);
+      const unset = ["-u", "HOME", "-u", "XDG_CACHE_HOME"];
       const { code } = await run("env", {
-        args: [
-          ...["-u", "HOME", "-u", "XDG_CACHE_HOME", `TMPDIR=${temporary}`],
-          ...[chain, "--version"],
-        ],
+        args: [...unset, `TMPDIR=${temporary}`, chain, "--version"],
       });
       assertEquals(code, 0);
-      assertMatch(
-        [...Deno.readDirSync(temporary)].map(({ name }) => name).join(),
-        /^skein-\d+$/,
-      );
+      assertMatch(namesIn(temporary).join(), /^skein-\d+$/);
     });
     await t.step("a file that is cut short says so", async () => {
       const part = `${folder}/part`;
       const whole = Deno.readFileSync(chain);
       const bytes = whole.subarray(0, whole.length - 1_000_000);
       Deno.writeFileSync(part, bytes, { mode: 0o755 });
-      const fresh = { XDG_CACHE_HOME: `${folder}/fresh` };
-      const { code, stderr } = await run(part, {
-        args: ["--version"],
-        env: fresh,
+      await assertRefuses(part, {
+        cache: `${folder}/fresh`,
+        reason: /^skein-chain: Cannot unpack to .+ is cut short\n$/m,
       });
-      assertEquals(code, 1);
-      assertMatch(stderr, /skein-chain: Cannot unpack to .+ is cut short/);
-      assertEquals([...Deno.readDirSync(`${folder}/fresh/skein`)], []);
-    });
-    await t.step("a folder that others may write to is refused", async () => {
-      const open = `${folder}/open`;
-      Deno.mkdirSync(`${open}/skein`, { recursive: true });
-      Deno.chmodSync(`${open}/skein`, 0o777);
-      const { code, stderr } = await run(chain, {
-        args: ["--version"],
-        env: { XDG_CACHE_HOME: open },
-      });
-      assertEquals(code, 1);
-      assertMatch(stderr, /only its owner may write to/);
-    });
-    await t.step({
-      name: "a folder of another user is refused",
-      ignore: Deno.uid() !== 0, // only root can make one
-      async fn() {
-        const other = `${folder}/other`;
-        Deno.mkdirSync(`${other}/skein`, { recursive: true, mode: 0o700 });
-        Deno.chownSync(`${other}/skein`, 65_532, 65_532);
-        const { code, stderr } = await run(chain, {
-          args: ["--version"],
-          env: { XDG_CACHE_HOME: other },
-        });
-        assertEquals(code, 1);
-        assertMatch(stderr, /belongs to another user/);
-      },
+      assertEquals(namesIn(`${folder}/fresh/skein`), []);
     });
   });
+});
+
+Deno.test("build: a self-extracting file runs nothing that others could have put there", async (t) => {
+  const folder = Deno.makeTempDirSync({ prefix: "skein-build-test-" });
+  // The header alone: it must refuse before it looks at anything else.
+  const file = `${folder}/skein-chain`;
+  const nothing = await pack("nothing", new Uint8Array());
+  const parts = selfExtracting({
+    ...{ name: "skein-chain", runtime: nothing, program: nothing },
+    ...{ flags: [], arguments: [] },
+  });
+  Deno.writeFileSync(file, parts[0], { mode: 0o755 });
+  const planted = (name: string) => {
+    Deno.mkdirSync(`${folder}/${name}/skein`, { recursive: true, mode: 0o700 });
+    return `${folder}/${name}/skein`;
+  };
+  try {
+    for (const mode of [0o777, 0o770, 0o702]) {
+      await t.step(`a folder of mode ${mode.toString(8)}`, async () => {
+        Deno.chmodSync(planted(`open-${mode}`), mode);
+        await assertRefuses(file, {
+          cache: `${folder}/open-${mode}`,
+          reason: /only its owner may write to\n$/,
+        });
+      });
+    }
+    await t.step("a link to another folder", async () => {
+      const target = planted("target");
+      Deno.mkdirSync(`${folder}/linked`);
+      Deno.symlinkSync(target, `${folder}/linked/skein`);
+      await assertRefuses(file, {
+        cache: `${folder}/linked`,
+        reason: /only its owner may write to\n$/,
+      });
+    });
+    await t.step({
+      name: "a folder of another user",
+      ignore: Deno.uid() !== 0, // only root can make one
+      async fn() {
+        Deno.chownSync(planted("other"), 65_532, 65_532);
+        await assertRefuses(file, {
+          cache: `${folder}/other`,
+          reason: /belongs to another user; set XDG_CACHE_HOME\n$/,
+        });
+      },
+    });
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
 });
 
 Deno.test({
@@ -181,6 +194,22 @@ Deno.test("build: one line for a role that there is not", async () => {
   assertEquals([code, stdout], [2, ""]);
   assertMatch(stderr, /^[^\n]*skein-chian[^\n]*\n$/);
 });
+
+async function assertRefuses(
+  file: string,
+  options: { readonly cache: string; readonly reason: RegExp },
+): Promise<void> {
+  const { code, stderr } = await run(file, {
+    args: ["--version"],
+    env: { XDG_CACHE_HOME: options.cache },
+  });
+  assertEquals(code, 1, stderr);
+  assertMatch(stderr, options.reason);
+}
+
+function namesIn(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map(({ name }) => name);
+}
 
 /** Starts a node, waits until it is ready, and ends it; it must end in order. */
 async function assertStops(

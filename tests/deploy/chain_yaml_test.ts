@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import Type, { type Static } from "typebox";
 import { Value } from "typebox/value";
 import { parseAllDocuments } from "yaml";
+import { PortBlock } from "./port_block.ts";
 import configuration from "../../deno.json" with { type: "json" };
 
 const PORT = Type.Integer({ minimum: 1, maximum: 65_535 });
@@ -138,6 +139,40 @@ Deno.test("chain.yaml: the ports are those that the node is told", () => {
   }
 });
 
+Deno.test("chain.yaml: a node takes these arguments, and passes the probes", async () => {
+  const { set } = manifest();
+  const [container] = set.spec.template.spec.containers;
+  using ports = PortBlock.reserve();
+  const moved = new Map([
+    ["3525", String(ports.base)],
+    ["0.0.0.0:9090", `127.0.0.1:${ports.base + 1}`],
+  ]);
+  const main = new URL("../../main.ts", import.meta.url).pathname;
+  const node = new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["run", "--quiet", "-A", main, "chain", "--exit-with-parent"],
+      ...container.args.map((word) => moved.get(word) ?? word),
+    ],
+    // The tail: the only one whose successor need not be found.
+    env: { HOSTNAME: `${set.metadata.name}-${set.spec.replicas - 1}` },
+    stdin: "piped",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const log = new Response(node.stderr).text();
+  try {
+    for (
+      const { httpGet } of [container.readinessProbe, container.livenessProbe]
+    ) {
+      const url = `http://127.0.0.1:${ports.base + 1}${httpGet.path}`;
+      assertEquals(await firstStatus(url, { ended: node.status }), 200, url);
+    }
+  } finally {
+    await node.stdin.close();
+    assertEquals((await node.status).code, 0, await log);
+  }
+});
+
 Deno.test("chain.yaml: the image is the one that the pages say to build", () => {
   const { set } = manifest();
   const [{ image }] = set.spec.template.spec.containers;
@@ -150,3 +185,22 @@ Deno.test("chain.yaml: the image is the one that the pages say to build", () => 
     assert(text.includes(command), `${page} says: ${command}`);
   }
 });
+
+/** What the first answer says; gives up when the process has ended. */
+async function firstStatus(
+  url: string,
+  options: { readonly ended: Promise<unknown> },
+): Promise<number> {
+  let hasEnded = false;
+  options.ended.then(() => hasEnded = true);
+  while (!hasEnded) {
+    try {
+      const answer = await fetch(url);
+      await answer.body?.cancel();
+      return answer.status;
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // nobody listens yet
+    }
+  }
+  throw new Error(`The node ended before ${url} answered`);
+}

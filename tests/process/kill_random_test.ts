@@ -29,7 +29,6 @@ const FLAGS: Readonly<
 
 for (const [what, flags] of Object.entries(FLAGS)) {
   Deno.test(`kill: any node, over and over, during one transfer, where ${what}`, async () => {
-    console.log(`SKEIN_SEED=${seed}`);
     await using fleet = new ChainFleet();
     const nodes = fleet.fourNodes({
       head: flags(fleet, "head"),
