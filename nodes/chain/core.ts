@@ -21,7 +21,12 @@ import type {
 } from "./contract.ts";
 import { Delivery } from "./delivery.ts";
 import { closing, Downstream, logged } from "./downstream.ts";
-import { type InputBudget, type Intake, Source } from "./source.ts";
+import {
+  type InputBudget,
+  type Intake,
+  Source,
+  type SourceKind,
+} from "./source.ts";
 
 /** Bytes of all input buffers together; beyond it they no longer grow. */
 export const INPUT_BYTES_MAX = 16_777_216;
@@ -38,6 +43,9 @@ const CLOSED = { code: "link-lost", text: "closed by the peer" } as const;
 
 /** Connections from outside at once; the next is refused as `busy`. */
 export const SOURCES_MAX = 2_048;
+
+/** Nodes before this one at once: each has a buffer of a whole frame. */
+export const PREDECESSORS_MAX = 64;
 
 /** One node of the chain as a state machine. */
 export class ChainCore implements Core<ChainInput, ChainEffect> {
@@ -97,11 +105,12 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     return this.#downstream.route;
   }
 
-  /** What the spool holds and still needs, for beginning its file anew. */
+  /** What the spool still needs once the `spool` under way is done. */
   get spooled(): { position: number; frames: Uint8Array[] } {
     const { start } = this.#outbox.queue;
-    const frames = this.#outbox.queue.views(start, this.#stored);
-    return { position: start, frames };
+    const end = this.#isStoring ? this.#storing : this.#stored;
+    const position = Math.min(start, end);
+    return { position, frames: this.#outbox.queue.views(start, end) };
   }
 
   /** Times the traffic was turned to a successor. */
@@ -229,14 +238,9 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
 
   #accept(input: ChainInput & { kind: "accepted" }): void {
     const { link } = input;
-    if (this.#sources.size >= SOURCES_MAX || this.#isDraining) {
+    const error = this.#refusal(input.from);
+    if (error !== undefined) {
       this.counters.linksRefused += 1;
-      const error = this.#isDraining
-        ? new WireError("shutting-down", "This node is stopping")
-        : new WireError(
-          "busy",
-          `This node has ${this.#sources.size} connections, limit is ${SOURCES_MAX}`,
-        );
       this.#effects.push({ kind: "close", link, error });
       return;
     }
@@ -250,6 +254,21 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
       source.pendingRoute = encodeRoute(this.route);
     }
     this.#take(source, 0);
+  }
+
+  #refusal(from: SourceKind): WireError | undefined {
+    if (this.#isDraining) {
+      return new WireError("shutting-down", "This node is stopping");
+    }
+    if (this.#sources.size >= SOURCES_MAX) {
+      return busy("connections", this.#sources.size, SOURCES_MAX);
+    }
+    if (from !== "node") return undefined;
+    const predecessors = Array.from(this.#sources.values())
+      .filter((source) => source.from === "node").length;
+    return predecessors < PREDECESSORS_MAX
+      ? undefined
+      : busy("predecessors", predecessors, PREDECESSORS_MAX);
   }
 
   #read(link: LinkId, length: number): void {
@@ -508,4 +527,11 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     return isQuiet && !this.isTail &&
       (this.#options.spool || this.#downstream.active === undefined);
   }
+}
+
+function busy(what: string, count: number, max: number): WireError {
+  return new WireError(
+    "busy",
+    `This node has ${count} ${what}, limit is ${max}`,
+  );
 }

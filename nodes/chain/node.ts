@@ -405,6 +405,10 @@ class ChainNode {
     const { queue } = this.#storage;
     try {
       await queue?.append(effect.position, effect.frames);
+      if (queue?.isWorthRenewing) {
+        const { position, frames } = this.#core.spooled;
+        await queue.renew(position, frames);
+      }
       this.#input({ kind: "spooled" });
     } catch (error) {
       await fail(this.#opened, error);

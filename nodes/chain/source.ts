@@ -32,6 +32,9 @@ export const INPUT_BYTES_MIN = 4_096;
 /** Bytes of answers that a plain-text client may leave unread before we stop reading it. */
 const REPLY_BYTES_MAX = 65_536;
 
+/** Reads whose lines are not yet answered, before we stop reading; each costs memory. */
+const UNANSWERED_READS_MAX = 1_024;
+
 /** Bytes of one write of answers. */
 const REPLY_WRITE_BYTES = 16_384;
 
@@ -137,7 +140,9 @@ export class Source {
 
   /** Whether its answers leave room to read more from it. */
   get takesMore(): boolean {
-    return !this.hasEnded && this.#replies.length < REPLY_BYTES_MAX;
+    const unanswered = this.#accepted.length - this.#acceptedFrom;
+    return !this.hasEnded && this.#replies.length < REPLY_BYTES_MAX &&
+      unanswered < UNANSWERED_READS_MAX;
   }
 
   /** Whether all that came over it is delivered and said so. */
@@ -354,9 +359,7 @@ export class Source {
   #acceptLines(text: Uint8Array, intake: Intake): void {
     // A frame's head has to fit in as well, which only a full buffer lacks.
     if (text.length > FRAME_BYTES_MAX - DATA_HEADER_BYTES) {
-      const half = wholeLinesEnd(text, FRAME_BYTES_MAX - DATA_HEADER_BYTES);
-      this.#acceptLines(text.subarray(0, half), intake);
-      this.#acceptLines(text.subarray(half), intake);
+      this.#acceptHalves(text, lineTooLarge(text.length - 1), intake);
       return;
     }
     let count: number;
@@ -364,7 +367,7 @@ export class Source {
       count = countLines(text);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      this.#acceptOneByOne(text, error, intake);
+      this.#acceptHalves(text, error, intake);
       return;
     }
     const head: DataHead = {
@@ -385,19 +388,13 @@ export class Source {
     intake.takeLines(this, head, text);
   }
 
-  /** One line of a block is bad: its neighbours must not suffer for it. */
-  #acceptOneByOne(text: Uint8Array, error: WireError, intake: Intake): void {
-    const end = text.indexOf(NEWLINE) + 1;
-    if (end === text.length) {
-      this.#rejectLine(error, intake);
-      return;
-    }
-    let start = 0;
-    while (start < text.length) {
-      const lineEnd = text.indexOf(NEWLINE, start) + 1;
-      this.#acceptLines(text.subarray(start, lineEnd), intake);
-      start = lineEnd;
-    }
+  /** Not all of a block is good: where it is one line, that one is refused. */
+  #acceptHalves(text: Uint8Array, error: WireError, intake: Intake): void {
+    const middle = wholeLinesEnd(text, text.length >> 1) ||
+      text.indexOf(NEWLINE) + 1;
+    if (middle === text.length) return this.#rejectLine(error, intake);
+    this.#acceptLines(text.subarray(0, middle), intake);
+    this.#acceptLines(text.subarray(middle), intake);
   }
 
   #rejectLine(error: WireError, intake: Intake): void {

@@ -41,6 +41,7 @@ export class QueueSpool {
   /** Bytes that the current file holds in front of what is needed. */
   #surplus = 0;
   #acknowledged = 0;
+  #isRenewing = false;
 
   private constructor(log: GenerationLog) {
     this.#log = log;
@@ -85,32 +86,44 @@ export class QueueSpool {
     await this.#log.sync();
   }
 
-  /** Notes that the first `position` bytes since this run began are acknowledged. */
+  /** Notes that all before `position` is acknowledged. */
   acknowledge(position: number): void {
-    const record = new Uint8Array(9);
-    record[0] = ACKNOWLEDGED;
-    writeUint53(record, 1, position);
-    this.#log.append([record]);
     this.#surplus += position - this.#acknowledged;
     this.#acknowledged = position;
+    if (!this.#isRenewing) this.#noteAcknowledged();
   }
 
-  /** Whether the file holds enough that nobody needs to be begun anew. */
+  /** Whether the file holds so much that nobody needs that it should be begun anew. */
   get isWorthRenewing(): boolean {
     return this.#surplus > SURPLUS_BYTES_MAX;
   }
 
-  /** Begins a new file with `frames`, all that is appended from `position` on. */
+  /**
+   * Begins a new file with `frames`, all that was appended from `position` on
+   * and is not acknowledged. Nothing may be appended meanwhile.
+   *
+   * @throws {StorageError} `write-failed`: exit.
+   */
   async renew(
     position: number,
     frames: readonly Uint8Array[],
   ): Promise<void> {
+    this.#isRenewing = true;
     await this.#log.renew(framesRecord(position, join(frames)));
+    this.#isRenewing = false;
     this.#surplus = 0;
+    this.#noteAcknowledged();
   }
 
   close(): Promise<void> {
     return this.#log.close();
+  }
+
+  #noteAcknowledged(): void {
+    const record = new Uint8Array(9);
+    record[0] = ACKNOWLEDGED;
+    writeUint53(record, 1, this.#acknowledged);
+    this.#log.append([record]);
   }
 }
 
