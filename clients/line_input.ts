@@ -106,18 +106,17 @@ export class LineInput {
       this.#ready.push({ text, messages });
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      this.#takeOneByOne(text, error);
+      this.#takeHalves(text, error);
     }
   }
 
-  #takeOneByOne(text: Uint8Array, error: WireError): void {
-    if (text.indexOf(NEWLINE) + 1 === text.length) return this.#refuse(error);
-    let start = 0;
-    while (start < text.length) {
-      const end = text.indexOf(NEWLINE, start) + 1;
-      this.#take(text.subarray(start, end));
-      start = end;
-    }
+  /** Not all of a block is good: where it is one line, that one is left out. */
+  #takeHalves(text: Uint8Array, error: WireError): void {
+    const middle = wholeLinesEnd(text, text.length >> 1) ||
+      text.indexOf(NEWLINE) + 1;
+    if (middle === text.length) return this.#refuse(error);
+    this.#take(text.subarray(0, middle));
+    this.#take(text.subarray(middle));
   }
 
   #refuse(error: WireError): void {

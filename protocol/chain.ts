@@ -137,11 +137,17 @@ const ROUTE = Compile(Type.Object({
   })),
 }));
 
-/** A `route` frame. */
+/** A `route` frame. A problem is cut to what a peer takes: it may name many nodes. */
 export function encodeRoute(route: Route): Uint8Array<ArrayBuffer> {
+  const { nodes, complete, problem } = route;
+  const text = problem?.text.slice(0, ERROR_TEXT_CHARACTERS_MAX);
   return encodeFrame(
     FRAME.chainRoute,
-    new TextEncoder().encode(JSON.stringify(route)),
+    new TextEncoder().encode(JSON.stringify({
+      nodes,
+      complete,
+      ...(problem !== undefined && { problem: { code: problem.code, text } }),
+    })),
   );
 }
 

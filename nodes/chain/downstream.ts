@@ -189,6 +189,7 @@ export class Downstream<Source> {
   }
 
   #takeAck(id: LinkId, position: number): void {
+    if (!this.#links.has(id)) return; // Given up by the answer before this one.
     if (
       id !== this.#successors.activeLink ||
       position > this.#outbox.sessionBytes

@@ -22,7 +22,8 @@ export class Narrator {
   #pending: string[] = [];
   #pendingBytes = 0;
   #missed = 0;
-  #writing: Promise<void> | undefined;
+  #isWriting = false;
+  #writing = Promise.resolve();
   #received = 0;
   #receivedBytes = 0;
   readonly #forwarded = new Map<string, number>();
@@ -96,10 +97,11 @@ export class Narrator {
     }
     this.#pending.push(`${line}\n`);
     this.#pendingBytes += line.length + 1;
-    this.#writing ??= this.#drain().finally(() => this.#writing = undefined);
+    if (!this.#isWriting) this.#writing = this.#drain();
   }
 
   async #drain(): Promise<void> {
+    this.#isWriting = true;
     try {
       while (this.#pending.length > 0) {
         const text = this.#pending.join("");
@@ -111,6 +113,8 @@ export class Narrator {
       // Nobody listens any more; the messages go on without an audience.
       this.#pending = [];
       this.#pendingBytes = Infinity;
+    } finally {
+      this.#isWriting = false;
     }
   }
 }

@@ -143,6 +143,7 @@ export class Successors {
     this.#awaySinceMs ??= nowMs;
     const isLate = nowMs - this.#awaySinceMs >= this.#nextTimeoutMs;
     if (best === 0 || (best > 0 && isLate)) {
+      this.#awaySinceMs = undefined;
       return { kind: "switch", target: best };
     }
     if (active !== undefined) return { kind: "stay" };

@@ -52,7 +52,8 @@ export class Link {
   #wroteMs = performance.now();
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
-  #sending: Promise<void> | undefined;
+  #isSending = false;
+  #sending = Promise.resolve();
   #isClosed = false;
   #failure: WireError | undefined;
 
@@ -103,7 +104,7 @@ export class Link {
       );
     }
     this.#queue.push(bytes);
-    this.#sending ??= this.#drain().finally(() => this.#sending = undefined);
+    if (!this.#isSending) this.#sending = this.#drain();
     return this.#sending;
   }
 
@@ -146,6 +147,7 @@ export class Link {
   }
 
   async #drain(): Promise<void> {
+    this.#isSending = true;
     try {
       for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
         for (let at = 0; at < next.length;) {
@@ -156,6 +158,9 @@ export class Link {
       }
     } catch (cause) {
       throw this.#lost(cause);
+    } finally {
+      // At once, not in a later turn: what is sent until then would be stuck.
+      this.#isSending = false;
     }
   }
 
@@ -164,7 +169,7 @@ export class Link {
     const nowMs = performance.now();
     const lateMs = nowMs - this.#checkedMs - everyMs;
     this.#checkedMs = nowMs;
-    if (this.#sending === undefined && nowMs - this.#wroteMs >= everyMs / 2) {
+    if (!this.#isSending && nowMs - this.#wroteMs >= everyMs / 2) {
       this.send(BEAT).catch(() => {
         // The pending read reports the loss; a beat needs no second report.
       });

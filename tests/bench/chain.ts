@@ -63,23 +63,22 @@ export async function benchChain(args: readonly string[]): Promise<number> {
   const request = new StopRequest();
   const broken = Promise.withResolvers<never>();
   // Else the process would end here and now, and what it started would not.
-  addEventListener("unhandledrejection", (event) => {
+  const onRejection = (event: PromiseRejectionEvent) => {
     event.preventDefault();
     broken.reject(event.reason);
-  });
-  await using bench = new Workbench();
-  const measuring = new ChainBench(bench, values).run();
-  const code = await Promise.race([
-    measuring.then(() => 0),
-    request.stop.then(() => EXIT_INTERRUPTED),
-    broken.promise,
-  ]);
-  if (code === EXIT_INTERRUPTED) {
-    measuring.catch(() => {
-      // It ends because we take everything away from it.
-    });
+  };
+  addEventListener("unhandledrejection", onRejection);
+  try {
+    await using bench = new Workbench();
+    return await Promise.race([
+      new ChainBench(bench, values).run().then(() => 0),
+      request.stop.then(() => EXIT_INTERRUPTED),
+      broken.promise,
+    ]);
+  } finally {
+    removeEventListener("unhandledrejection", onRejection);
+    request.close();
   }
-  return code;
 }
 
 /** A time in seconds, parts of them included. */

@@ -23,6 +23,7 @@ export class Child {
   }[] = [];
   readonly #read: Promise<void>;
   #hasEnded = false;
+  #ending: Promise<void> | undefined;
 
   /** @throws {Deno.errors.NotFound} When there is no such program. */
   constructor(command: string, options: ChildOptions) {
@@ -87,8 +88,12 @@ export class Child {
     }
   }
 
-  /** Ends it at once; resolves when it is gone. */
-  async end(): Promise<void> {
+  /** Ends it at once; resolves when it is gone. May be called again. */
+  end(): Promise<void> {
+    return this.#ending ??= this.#end();
+  }
+
+  async #end(): Promise<void> {
     this.kill("SIGKILL");
     await this.#child.status;
     this.#hasEnded = true;

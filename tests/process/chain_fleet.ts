@@ -27,6 +27,8 @@ export interface SendOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Default: nothing is typed or piped. */
   readonly input?: "piped" | "null";
+  /** What to run it under: `ip netns exec …`, for one. */
+  readonly under?: readonly string[];
 }
 
 /** Nodes, senders and files of one test; all are gone when it is disposed of. */
@@ -35,11 +37,13 @@ export class ChainFleet implements AsyncDisposable {
   readonly #ports = PortBlock.reserve();
   readonly #nodes = new Map<string, ChainNode>();
   readonly #places = new Map<string, number>();
+  readonly #hosts = new Map<string, string>();
   readonly #sends: SendProcess[] = [];
 
   /** Declares a node; its successors may be declared later. */
   node(name: string, options: NodeOptions = {}): ChainNode {
-    const { next = [], flags = [] } = options;
+    const { next = [], flags = [], host } = options;
+    if (host !== undefined) this.#hosts.set(name, host);
     const place = this.#place(name);
     const admin = `${HOST}:${this.#ports.base + NODES_MAX + place}`;
     const node = new ChainNode(name, {
@@ -93,7 +97,7 @@ export class ChainFleet implements AsyncDisposable {
 
   /** Where a node listens, declared or not. */
   address(name: string): string {
-    return `${HOST}:${this.port(name)}`;
+    return `${this.#hosts.get(name) ?? HOST}:${this.port(name)}`;
   }
 
   /** The port where a node listens. */
@@ -126,10 +130,11 @@ export class ChainFleet implements AsyncDisposable {
 
   /** Starts `skein send`. */
   send(options: SendOptions): SendProcess {
-    const { to, flags = [], input = "null", environment } = options;
+    const { to, flags = [], input = "null", environment, under = [] } = options;
     const process = new SendProcess({
       name: `send${this.#sends.length + 1}`,
       command: [
+        ...under,
         ...program("skein"),
         ...["send", "-c", to.map((name) => this.address(name)).join()],
         ...flags,

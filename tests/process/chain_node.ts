@@ -16,6 +16,8 @@ export interface NodeOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** `unread`: nobody reads its standard output. */
   readonly output?: "collected" | "unread";
+  /** Where it listens, if not on loopback. */
+  readonly host?: string;
   /** What to run it under: `ip netns exec …`, for one. */
   readonly under?: readonly string[];
 }

@@ -5,7 +5,7 @@ import { ChainFleet, type FourNodes } from "./chain_fleet.ts";
 import { numberedText } from "./numbered_text.ts";
 import { assertSameText } from "./same_text.ts";
 
-const ROUNDS = 10;
+const ROUNDS = 7;
 const ROUND_BYTES = 1_500_000;
 
 /** Kills without end wait for nothing longer than this. */

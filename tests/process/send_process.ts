@@ -22,17 +22,18 @@ const SUMMARY =
 
 /** One run of `skein send`. */
 export class SendProcess extends RunningProcess {
-  /** Waits for its end; its last line must be a summary. */
+  /** Waits for its end, and reads its summary. */
   async outcome(waitMs?: number): Promise<Outcome> {
     const { code } = await this.ended(waitMs);
     return { code, ...this.summary() };
   }
 
-  /** Its last line, read. */
+  /** The one line that is a summary, read. */
   summary(): Summary {
-    const match = SUMMARY.exec(this.lines.at(-1) ?? "");
-    if (match === null) {
-      throw new Error(`The last line is no summary:\n${this.describe()}`);
+    const [match, ...others] = this.lines.map((line) => SUMMARY.exec(line))
+      .filter((found) => found !== null);
+    if (match === undefined || others.length > 0) {
+      throw new Error(`Not one line is a summary:\n${this.describe()}`);
     }
     const [, sent, delivered, resent, leftOut = "0", seconds] = match;
     return {

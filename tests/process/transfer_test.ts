@@ -127,6 +127,25 @@ Deno.test("transfer: a second SIGINT gives up what is under way", async () => {
   assertEquals([outcome.code, outcome.sent, outcome.delivered], [130, 1, 0]);
 });
 
+Deno.test("transfer: a sender that gives up says why, then how far it came", async () => {
+  await using fleet = new ChainFleet();
+  const send = fleet.send({
+    to: ["nobody"],
+    flags: ["--timeout", "300ms"],
+    input: "piped",
+  });
+  await send.feed(encode("one\n"));
+  const outcome = await send.outcome();
+  assertEquals([outcome.code, outcome.sent, outcome.delivered], [1, 1, 0]);
+  assertEquals(
+    send.lines.slice(-2).map((line) => line.replace(/.*"message":/, "")),
+    [
+      '"Giving up: nothing was delivered for 0.3 s"}',
+      `sent 1, delivered 0, resent 0, ${outcome.seconds.toFixed(2)} s`,
+    ],
+  );
+});
+
 Deno.test("transfer: two senders at once keep their own orders", async () => {
   await using fleet = new ChainFleet();
   fleet.fourNodes({ tail: ["--output", fleet.path("output")] });

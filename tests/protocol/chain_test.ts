@@ -17,7 +17,7 @@ import {
   type Route,
   writeDataHead,
 } from "../../protocol/chain.ts";
-import { WIRE_CODES, type WireCode, WireError } from "../../protocol/errors.ts";
+import { isWireCode, WIRE_CODES, WireError } from "../../protocol/errors.ts";
 import {
   encodeFrame,
   FRAME,
@@ -48,14 +48,10 @@ const route: fc.Arbitrary<Route> = fc.record({
   ),
   complete: fc.boolean(),
   problem: fc.record({
-    code: fc.constantFrom(...codes()),
+    code: fc.constantFrom(...Object.keys(WIRE_CODES).filter(isWireCode)),
     text: fc.string({ unit: "binary", maxLength: ERROR_TEXT_CHARACTERS_MAX }),
   }),
 }, { requiredKeys: ["nodes", "complete"] });
-
-function codes(): WireCode[] {
-  return Object.keys(WIRE_CODES) as WireCode[];
-}
 
 function payloadOf(frame: Uint8Array, kind: number): Uint8Array {
   const reader = new FrameReader();

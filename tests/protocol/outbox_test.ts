@@ -147,7 +147,6 @@ class Pair {
   #linkDown(): void {
     if (this.#link === undefined) return;
     const view = this.#writing;
-    // What the peer has acknowledged it has: nobody reads it any more.
     if (view !== undefined && this.#given > this.#start) {
       this.#held.push({ view, copy: view.slice() });
     }
@@ -199,7 +198,8 @@ class Pair {
     }
     const kept = joined(queue.views(queue.start, queue.end));
     assert(sameBytes(kept, this.#all.subarray(this.#start)), "kept bytes");
-    if (this.#writing !== undefined) {
+    // What the peer has acknowledged it has: the write of it is over.
+    if (this.#writing !== undefined && this.#given > this.#start) {
       const from = this.#given - this.#writing.length;
       const bytes = this.#all.subarray(from, this.#given);
       assert(sameBytes(this.#writing, bytes), "a write under way has changed");

@@ -1,0 +1,92 @@
+/** Machines of their own on one wire: Linux network namespaces on a bridge. */
+
+/** One machine. */
+export interface Machine {
+  /** Its namespace. */
+  readonly name: string;
+  /** Its address, without the length of the prefix. */
+  readonly host: string;
+  /** What a command is run under to run there. */
+  readonly under: readonly string[];
+}
+
+/** A bridge and its machines; all are gone when it is disposed of. */
+export class Network implements Disposable {
+  readonly #tag = `skein${Deno.pid}x${Math.floor(Math.random() * 1e6)}`;
+  readonly #names: string[] = [];
+
+  constructor() {
+    try {
+      const bridge = this.#namespace("wire");
+      ip("-n", bridge, "link", "add", "br0", "type", "bridge");
+      ip("-n", bridge, "link", "set", "br0", "up");
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Adds a machine with `address`, as in "10.211.0.1/24". */
+  machine(name: string, address: string): Machine {
+    const bridge = `${this.#tag}-wire`;
+    const own = this.#namespace(name);
+    ip(
+      ...["-n", own, "link", "add", "eth0", "type", "veth"],
+      ...["peer", "name", name, "netns", bridge],
+    );
+    ip("-n", bridge, "link", "set", "dev", name, "master", "br0", "up");
+    ip("-n", own, "address", "add", address, "dev", "eth0");
+    ip("-n", own, "link", "set", "eth0", "up");
+    return {
+      name: own,
+      host: address.split("/")[0],
+      under: ["ip", "netns", "exec", own],
+    };
+  }
+
+  /** Pulls a machine's plug: nobody is told, packets just stop. */
+  cut(name: string): void {
+    ip("-n", `${this.#tag}-wire`, "link", "set", "dev", name, "down");
+  }
+
+  /** Plugs it in again. */
+  mend(name: string): void {
+    ip("-n", `${this.#tag}-wire`, "link", "set", "dev", name, "up");
+  }
+
+  [Symbol.dispose](): void {
+    for (const name of this.#names.splice(0)) ip("netns", "delete", name);
+  }
+
+  #namespace(name: string): string {
+    const own = `${this.#tag}-${name}`;
+    ip("netns", "add", own);
+    this.#names.push(own);
+    ip("-n", own, "link", "set", "lo", "up");
+    return own;
+  }
+}
+
+/** Why there can be no {@linkcode Network} here; undefined when there can. */
+export function networkMissing(): string | undefined {
+  if (Deno.build.os !== "linux") return "not on Linux";
+  if (Deno.uid() !== 0) return "not root";
+  try {
+    using network = new Network();
+    network.machine("probe", "10.211.255.1/24");
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function ip(...args: string[]): void {
+  const { success, stderr } = new Deno.Command("ip", {
+    args,
+    stdin: "null",
+    stdout: "null",
+  }).outputSync();
+  if (success) return;
+  const text = new TextDecoder().decode(stderr).trim();
+  throw new Error(`Cannot "ip ${args.join(" ")}": ${text}`);
+}
