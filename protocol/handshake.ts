@@ -46,6 +46,8 @@ export interface HandshakeOptions {
   readonly key?: Uint8Array;
   /** 16 random bytes, never used before. */
   readonly nonce: Uint8Array;
+  /** How long this side listens in silence before it gives the link up. */
+  readonly silentMsMax?: number;
 }
 
 /** What became of the bytes pushed: first send these, then go on if `peer` is there. */
@@ -53,6 +55,8 @@ export interface HandshakeStep {
   readonly send: readonly Uint8Array[];
   /** Set when the handshake is over. */
   readonly peer?: Identity;
+  /** How long the peer listens in silence, if it says so. */
+  readonly peerSilentMsMax?: number;
   /** Bytes that came after the handshake, to be read as frames. */
   readonly rest?: Uint8Array;
 }
@@ -69,6 +73,7 @@ const GREETING = Compile(Type.Object({
   incarnation: Type.String({ pattern: "^[0-9a-f]{16}$" }),
   nonce: Type.String({ pattern: "^[0-9a-f]{32}$" }),
   keyed: Type.Boolean(),
+  silentMs: Type.Optional(Type.Integer({ minimum: 10, maximum: 3_600_000 })),
 }));
 const PROOF = Compile(Type.Object({
   proof: Type.Optional(Type.String({ pattern: "^[0-9a-f]{64}$" })),
@@ -119,16 +124,18 @@ export class Handshake {
   #prefaceBytes = 0;
   #theirs: Uint8Array | undefined;
   #peer: Identity | undefined;
+  #peerSilentMsMax: number | undefined;
 
   constructor(side: "dial" | "accept", options: HandshakeOptions) {
     this.#dials = side === "dial";
     this.#options = options;
-    const { self, key, nonce } = options;
+    const { self, key, nonce, silentMsMax } = options;
     this.#own = new TextEncoder().encode(JSON.stringify({
       versions: [PROTOCOL_VERSION],
       ...self,
       nonce: Buffer.from(nonce).toString("hex"),
       keyed: key !== undefined,
+      silentMs: silentMsMax,
     }));
   }
 
@@ -153,7 +160,12 @@ export class Handshake {
     while (frame !== undefined) {
       const over = this.#handle(frame, send);
       if (over !== undefined) {
-        return { send, peer: over, rest: this.#reader.takeRest() };
+        return {
+          send,
+          peer: over,
+          peerSilentMsMax: this.#peerSilentMsMax,
+          rest: this.#reader.takeRest(),
+        };
       }
       frame = this.#reader.next();
     }
@@ -241,6 +253,7 @@ export class Handshake {
       );
     }
     const { cluster, id, incarnation } = value;
+    this.#peerSilentMsMax = value.silentMs;
     return { cluster, role, id, incarnation };
   }
 

@@ -1,6 +1,7 @@
 /** `--print`: what a node says of the messages that pass through it. */
 
 import { StandardOutput } from "../host/byte_sink.ts";
+import { settleWithin } from "../host/settle_within.ts";
 import { cutText, escapeText } from "../host/text.ts";
 import type { PrintMode } from "./flags.ts";
 
@@ -11,6 +12,9 @@ const PENDING_BYTES_MAX = 262_144;
 const SHOWN_CHARACTERS_MAX = 2_000;
 
 const SUMMARY_EVERY_MS = 1_000;
+
+/** How long the end of a node waits for a reader that has stopped reading. */
+const CLOSE_WAIT_MS = 300;
 
 /**
  * Prints to standard output without ever holding up the chain: a reader that
@@ -63,7 +67,7 @@ export class Narrator {
   /** Prints what is due and waits for it, at most as long as the reader lets it. */
   async close(): Promise<void> {
     if (this.#timer !== undefined) this.#summarize();
-    await this.#writing;
+    await settleWithin(this.#writing, CLOSE_WAIT_MS);
   }
 
   #summarizeSoon(): void {

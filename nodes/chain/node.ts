@@ -20,7 +20,7 @@ import {
 import { Listener } from "../host/listener.ts";
 import { type OpenLog, openLog } from "../host/log.ts";
 import { openMetrics } from "../host/metrics.ts";
-import { stopOnSignals } from "../host/process.ts";
+import { StartError, stopOnSignals } from "../host/process.ts";
 import type { ChainEffect, ChainInput } from "./contract.ts";
 import { ChainCore, SOURCES_MAX } from "./core.ts";
 import { type ChainFlags, defaultNodeId, parseChainFlags } from "./flags.ts";
@@ -49,7 +49,7 @@ export async function main(args: readonly string[]): Promise<void> {
 
 /** Says why the node cannot go on, and ends it. */
 async function fail(opened: OpenLog, error: unknown): Promise<never> {
-  if (error instanceof StorageError || error instanceof Deno.errors.AddrInUse) {
+  if (error instanceof StorageError || error instanceof StartError) {
     opened.log.error(error.message);
   } else opened.log.error("The node failed", { error });
   await opened.flush();
@@ -217,7 +217,7 @@ class ChainNode {
         },
       });
     } catch (cause) {
-      throw new Deno.errors.AddrInUse(
+      throw new StartError(
         `Cannot listen on ${formatAddress(flags.listen)}: ${
           cause instanceof Error ? cause.message : cause
         }`,

@@ -7,6 +7,7 @@ import {
   isPrivateAddress,
 } from "../../protocol/address.ts";
 import type { Log } from "./log.ts";
+import { StartError } from "./process.ts";
 import { settleWithin } from "./settle_within.ts";
 
 /** Whether a node can do its job, and if not, why. */
@@ -56,7 +57,7 @@ const PATHS: ReadonlyMap<string, string> = new Map([
 /**
  * Opens the admin port.
  *
- * @throws {Error} When the address is taken or cannot be used; `cause` has the
+ * @throws {StartError} When the address is taken or cannot be used; `cause` has the
  *   system's error.
  */
 export function startAdmin(options: AdminOptions): Admin {
@@ -118,7 +119,7 @@ function serve(
       },
     }, (request, info) => how.answer(request, info.remoteAddr.hostname));
   } catch (error) {
-    throw new Error(
+    throw new StartError(
       `Cannot open the admin port at "${formatAddress(listen)}": ${
         error instanceof Error ? error.message : String(error)
       }`,

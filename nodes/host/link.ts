@@ -34,6 +34,8 @@ const BEAT = encodeFrame(FRAME.beat);
 export interface LinkOptions {
   /** How long a peer may be silent while we listen; undefined for plain text. */
   readonly silentMsMax: number | undefined;
+  /** How long the peer listens in silence; as long as we do unless given. */
+  readonly peerSilentMsMax?: number | undefined;
 }
 
 /**
@@ -65,7 +67,9 @@ export class Link {
       ? formatAddress({ host: remote.hostname, port: remote.port })
       : remote.transport;
     if (this.#silentMsMax !== undefined) {
-      const everyMs = this.#silentMsMax / BEATS_PER_SILENCE;
+      const peerSilentMsMax = options.peerSilentMsMax ?? this.#silentMsMax;
+      const everyMs = Math.min(this.#silentMsMax, peerSilentMsMax) /
+        BEATS_PER_SILENCE;
       this.#timer = setInterval(() => this.#check(everyMs), everyMs);
     }
   }
@@ -251,46 +255,68 @@ export async function shakeHands(
   },
 ): Promise<OpenLink> {
   const waitMs = options.waitMs ?? HANDSHAKE_WAIT_MS;
+  const { silentMsMax } = options;
   const nonce = crypto.getRandomValues(new Uint8Array(16));
-  const handshake = new Handshake(options.side, { ...options.greeting, nonce });
+  const handshake = new Handshake(options.side, {
+    ...options.greeting,
+    nonce,
+    silentMsMax,
+  });
   let isLate = false;
-  // A link of its own without beats: nothing may come between the frames.
-  const plain = new Link(conn, { silentMsMax: undefined });
   const timer = setTimeout(() => {
     isLate = true;
-    plain.abort();
+    conn.close();
   }, waitMs);
   try {
-    for (const bytes of handshake.start()) await plain.send(bytes);
+    await writeAll(conn, handshake.start());
     let chunk = options.first;
     const buffer = new Uint8Array(HANDSHAKE_READ_BYTES);
     for (;;) {
       const step = handshake.push(chunk);
-      for (const bytes of step.send) await plain.send(bytes);
-      if (step.peer !== undefined && step.rest !== undefined) {
-        const { silentMsMax } = options;
-        return {
-          link: new Link(conn, { silentMsMax }),
-          peer: step.peer,
-          rest: step.rest,
-        };
+      await writeAll(conn, step.send);
+      const { peer, rest, peerSilentMsMax } = step;
+      if (peer !== undefined && rest !== undefined) {
+        const link = new Link(conn, { silentMsMax, peerSilentMsMax });
+        return { link, peer, rest };
       }
-      const count = await plain.read(buffer);
+      const count = await conn.read(buffer);
       if (count === null) {
         throw new WireError("link-lost", "Peer closed during the handshake");
       }
       chunk = buffer.slice(0, count);
     }
-  } catch (error) {
-    const shown = isLate
+  } catch (cause) {
+    const error = isLate
       ? new WireError("timeout", `Handshake took longer than ${waitMs} ms`)
-      : error;
-    if (shown instanceof PeerError || !(shown instanceof WireError)) {
-      plain.abort();
-    } else void plain.close(encodeError(shown));
-    throw shown;
+      : cause instanceof WireError
+      ? cause
+      : new WireError("link-lost", reasonOf(cause), { cause });
+    const link = new Link(conn, { silentMsMax: undefined });
+    const isTheirs = error instanceof PeerError || error.code === "link-lost";
+    if (isLate || isTheirs) link.abort();
+    else void link.close(encodeError(error));
+    throw error;
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/**
+ * Writes all, or as much as the peer takes. Whether it has gone is for the
+ * next read to say: its last words may still be there.
+ */
+async function writeAll(
+  conn: Deno.Conn,
+  parts: readonly Uint8Array[],
+): Promise<void> {
+  try {
+    for (const bytes of parts) {
+      for (let at = 0; at < bytes.length;) {
+        at += await conn.write(bytes.subarray(at));
+      }
+    }
+  } catch {
+    // See above.
   }
 }
 

@@ -2,6 +2,11 @@
 
 import type { OpenLog } from "./log.ts";
 
+/** A node cannot start, for a reason that its message tells a person. */
+export class StartError extends Error {
+  override readonly name = "StartError";
+}
+
 /** How long a clean stop may take. */
 export const STOP_WAIT_MS = 5_000;
 

@@ -31,14 +31,14 @@ const VICTIMS: readonly {
   readonly names: readonly (keyof FourNodes)[];
   readonly flags?: readonly string[];
 }[] = [
-  { what: "the head", names: ["head"] },
-  { what: "a middle node", names: ["second"] },
-  { what: "both middle nodes", names: ["second", "third"] },
-  { what: "the tail with --spool", names: ["tail"] },
+  { what: "the head is", names: ["head"] },
+  { what: "a middle node is", names: ["second"] },
+  { what: "both middle nodes are", names: ["second", "third"] },
+  { what: "the tail with --spool is", names: ["tail"] },
 ];
 
 for (const { what, names } of VICTIMS) {
-  Deno.test(`kill: a file goes through unharmed while ${what} is killed twice and restarted`, async () => {
+  Deno.test(`kill: a file goes through unharmed while ${what} twice killed and restarted`, async () => {
     await using fleet = new ChainFleet();
     const output = ["--output", fleet.path("output")];
     const spool = names.includes("tail")
@@ -90,6 +90,31 @@ Deno.test("kill: the head dies with what it has, the sender sends that again", a
   await send.endInput();
   const { resent } = await assertAllArrived(fleet, send);
   assertEquals(resent, halfCount);
+});
+
+Deno.test("kill: what the tail has and nobody was told of is not delivered twice", async () => {
+  await using fleet = new ChainFleet();
+  const nodes = fleet.fourNodes({
+    tail: ["--output", fleet.path("output"), "--spool", fleet.path("spool")],
+  });
+  await fleet.startReady();
+  const file = fleet.file("input", text.bytes);
+  const send = fleet.send({ to: ["head"], flags: ["--file", file] });
+  await fleet.grown("output", KILL_AT_BYTES[0]);
+  await nodes.head.freeze();
+  for (const node of [nodes.second, nodes.third]) {
+    await fleet.until(
+      `all that ${node.name} has is delivered`,
+      async () => (await node.metric("skein_chain_queued_bytes")) === 0,
+    );
+  }
+  // With the head dies the only one who could have passed it on to the sender.
+  const all = Object.values(nodes);
+  await Promise.all(all.map((node) => node.kill()));
+  assertLess(fleet.fileSize("output"), text.bytes.length);
+  await fleet.start(all);
+  const { resent } = await assertAllArrived(fleet, send);
+  assertGreater(resent, 0);
 });
 
 Deno.test("kill: a tail without a spool may repeat, and loses nothing", async () => {

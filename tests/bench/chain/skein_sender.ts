@@ -9,7 +9,7 @@ import { FrameReader } from "../../../protocol/frame.ts";
 import { type ClientId, clientIdOf } from "../../../protocol/ids.ts";
 import { dial, drawIncarnation, type Link } from "../../../nodes/host/link.ts";
 
-const SILENT_MS_MAX = 10_000;
+const SILENT_MS_MAX = 3_000;
 const READ_BYTES = 16_384;
 
 /** Whole lines in a frame that is filled once and sent often. */
