@@ -188,6 +188,7 @@ export class SendCore implements Core<SendInput, SendEffect> {
       offset: this.#offset,
       messages,
       base: this.#outbox.isEmpty && this.#outbox.sessionBytes === 0,
+      pipelined: !this.#outbox.isEmpty,
       textBytes: text.length,
     });
     this.#outbox.queue.append(this.#head);

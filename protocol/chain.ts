@@ -23,6 +23,7 @@ import { ERROR_TEXT_CHARACTERS_MAX, ROUTE_NODES_MAX } from "./limits.ts";
 export const DATA_HEADER_BYTES = FRAME_HEADER_BYTES + 21;
 
 const FLAG_BASE = 1;
+const FLAG_PIPELINED = 2;
 
 /**
  * Head of a `data` frame. The text that follows is whole lines. Messages are
@@ -40,6 +41,11 @@ export interface DataHead {
    * acknowledged, so that a receiver may accept it after a gap.
    */
   readonly base: boolean;
+  /**
+   * Earlier messages were not acknowledged when this was sent: nobody waits
+   * for this very acknowledgement, and it may come with later ones.
+   */
+  readonly pipelined: boolean;
 }
 
 /** Writes the head of a `data` frame around `textBytes` bytes that follow it. */
@@ -51,7 +57,8 @@ export function writeDataHead(
     kind: FRAME.chainData,
     bytes: DATA_HEADER_BYTES + head.textBytes,
   });
-  into[5] = head.base ? FLAG_BASE : 0;
+  into[5] = (head.base ? FLAG_BASE : 0) |
+    (head.pipelined ? FLAG_PIPELINED : 0);
   writeUint32(into, 6, Number(head.client >> 32n));
   writeUint32(into, 10, Number(head.client & 0xffff_ffffn));
   writeUint53(into, 14, head.offset);
@@ -78,6 +85,7 @@ export function readDataHead(
   }
   return {
     base: (bytes[at + 5] & FLAG_BASE) !== 0,
+    pipelined: (bytes[at + 5] & FLAG_PIPELINED) !== 0,
     client: (BigInt(readUint32(bytes, at + 6)) << 32n) |
       BigInt(readUint32(bytes, at + 10)),
     offset: readUint53(bytes, at + 14),

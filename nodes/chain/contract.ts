@@ -59,6 +59,7 @@ export type ChainInput =
   /** The last `spool` is on disk. */
   | { readonly kind: "spooled" }
   | { readonly kind: "tick" }
+  | { readonly kind: "ack-tick" }
   /** The node is to stop: read no more, finish what is under way. */
   | { readonly kind: "drain" };
 
@@ -91,6 +92,8 @@ export type ChainEffect =
   | { readonly kind: "spool-trim"; readonly position: number }
   /** Report `tick` after this time. */
   | { readonly kind: "timer"; readonly afterMs: number }
+  /** Report `ack-tick` after this time. */
+  | { readonly kind: "ack-timer"; readonly afterMs: number }
   /** For `--print`: messages came in. */
   | {
     readonly kind: "received";

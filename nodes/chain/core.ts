@@ -39,6 +39,14 @@ export const STALLED_WRITE_WAIT_MS = 30_000;
 
 const TICK_EVERY_MS = 1_000;
 
+/**
+ * The tail acknowledges senders that do not wait for it at most so often, or
+ * after so many bytes: each acknowledgement wakes every node on its way back,
+ * at the cost of the messages on their way down.
+ */
+const ACK_PAUSE_MS = 1;
+const ACK_BYTES_MAX = 262_144;
+
 const CLOSED = { code: "link-lost", text: "closed by the peer" } as const;
 
 /** Connections from outside at once; the next is refused as `busy`. */
@@ -79,6 +87,8 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
   #isDraining = false;
   /** Sources that may have something to answer, or to be closed. */
   readonly #speaking = new Set<Source>();
+  /** Sources whose acknowledgement waits for company. */
+  readonly #paused = new Set<Source>();
   /** Sources whose peer has closed its side. */
   readonly #ending = new Set<Source>();
   #effects: ChainEffect[] = [];
@@ -176,6 +186,8 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
         return this.#storedMore();
       case "tick":
         return this.#tick();
+      case "ack-tick":
+        return this.#endPause();
       case "drain":
         this.#isDraining = true;
         return;
@@ -311,6 +323,7 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     this.#sources.delete(source.link);
     this.#waiting.delete(source);
     this.#speaking.delete(source);
+    this.#paused.delete(source);
     this.#ending.delete(source);
     source.dispose();
   }
@@ -359,6 +372,7 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
   }
 
   #takeOut(source: Source, head: DataHead, text: Uint8Array): void {
+    if (!head.pipelined) source.awaitedEnd = source.received;
     const from = { link: source.link, nowMs: this.#nowMs };
     const fresh = this.#delivery.take(head, text, from);
     if (fresh.length === 0) return;
@@ -490,7 +504,28 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
     this.#effects.push({ kind: "deliver", bytes, clients });
   }
 
+  /** Whether an acknowledgement should wait for the next ones. */
+  #pauses(source: Source): boolean {
+    const bytes = source.mayWaitBytes;
+    if (!this.isTail || bytes === 0 || bytes >= ACK_BYTES_MAX) return false;
+    if (this.#nowMs - source.writingSinceMs >= ACK_PAUSE_MS) return false;
+    if (this.#paused.size === 0) {
+      this.#effects.push({ kind: "ack-timer", afterMs: ACK_PAUSE_MS });
+    }
+    this.#paused.add(source);
+    return true;
+  }
+
+  #endPause(): void {
+    for (const source of this.#paused) {
+      source.isPauseOver = true;
+      this.#speaking.add(source);
+    }
+    this.#paused.clear();
+  }
+
   #answer(source: Source): void {
+    if (this.#pauses(source)) return;
     const bytes = source.nextWrite();
     if (bytes !== undefined) {
       source.isWriting = true;

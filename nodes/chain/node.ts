@@ -274,6 +274,9 @@ class ChainNode {
       case "timer":
         setTimeout(() => this.#input({ kind: "tick" }), effect.afterMs);
         return;
+      case "ack-timer":
+        setTimeout(() => this.#input({ kind: "ack-tick" }), effect.afterMs);
+        return;
       case "received":
         return this.#narrator?.received(
           effect.label,

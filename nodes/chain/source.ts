@@ -82,8 +82,12 @@ export class Source {
   hasEnded = false;
   /** When the part of a message that is in the buffer was begun. */
   partialSinceMs: number | undefined;
-  /** When the write under way was begun. */
-  writingSinceMs = 0;
+  /** When the last write was begun. */
+  writingSinceMs = -Infinity;
+  /** Up to here somebody may be waiting for the acknowledgement. */
+  awaitedEnd = 0;
+  /** The acknowledgement that waits for others has waited long enough. */
+  isPauseOver = false;
   /** A `route` frame to send before anything else. */
   pendingRoute: Uint8Array<ArrayBuffer> | undefined;
 
@@ -206,6 +210,14 @@ export class Source {
     if (end > this.acked) this.acked = end;
   }
 
+  /** Bytes delivered and not said so, if that is all there is to say. */
+  get mayWaitBytes(): number {
+    const mustGo = this.from === "lines" || this.hasEnded ||
+      this.isPauseOver || this.pendingRoute !== undefined ||
+      this.awaitedEnd > this.#ackSent;
+    return mustGo ? 0 : this.acked - this.#ackSent;
+  }
+
   /** The next bytes to answer with, or undefined if there is nothing to say. */
   nextWrite(): Uint8Array<ArrayBuffer> | undefined {
     if (this.isWriting) return undefined;
@@ -217,6 +229,7 @@ export class Source {
     }
     if (this.acked === this.#ackSent) return undefined;
     this.#ackSent = this.acked;
+    this.isPauseOver = false;
     return encodeAck(this.acked);
   }
 
@@ -375,6 +388,7 @@ export class Source {
       offset: this.received,
       messages: count,
       base: this.received === 0,
+      pipelined: this.received > this.acked,
     };
     this.received += text.length;
     if (this.#ackLines) {

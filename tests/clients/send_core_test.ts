@@ -208,9 +208,17 @@ Deno.test("send core: text is numbered by its place, and only the first frame is
       offset: 0,
       messages: 2,
       base: true,
+      pipelined: false,
       text: "one\ntwo\n",
     },
-    { client: CLIENT, offset: 8, messages: 1, base: false, text: "three\n" },
+    {
+      client: CLIENT,
+      offset: 8,
+      messages: 1,
+      base: false,
+      pipelined: true,
+      text: "three\n",
+    },
   ]);
 });
 

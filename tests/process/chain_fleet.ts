@@ -168,6 +168,14 @@ export class ChainFleet implements AsyncDisposable {
     );
   }
 
+  /** Waits until a node has turned its traffic to another one. */
+  async sendingTo(node: ChainNode, name: string): Promise<void> {
+    await this.until(
+      `${node.name} sends to ${name}`,
+      () => node.target === this.address(name),
+    );
+  }
+
   /** All nodes and senders with their last lines, for failure texts. */
   describe(): string {
     return [...this.#nodes.values(), ...this.#sends]

@@ -77,6 +77,13 @@ export class ChainNode implements AsyncDisposable {
       : `${this.name} ended ${describeExit(exit)}`;
   }
 
+  /** Where its log says that it turned its traffic to last. */
+  get target(): string | undefined {
+    return this.process.logLines().map(({ message }) =>
+      /^Sending to (.+)$/.exec(message)?.[1]
+    ).findLast((address) => address !== undefined);
+  }
+
   /** Starts it without waiting for anything. */
   launch(): RunningProcess {
     this.#isToEnd = false;

@@ -157,6 +157,7 @@ export function dataFrame(
     offset: 0,
     messages: 1,
     base: true,
+    pipelined: false,
     ...head,
     textBytes: text.length,
   });

@@ -36,6 +36,7 @@ const head = fc.record({
   offset: fc.maxSafeNat(),
   messages: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
   base: fc.boolean(),
+  pipelined: fc.boolean(),
 });
 
 const route: fc.Arbitrary<Route> = fc.record({
@@ -96,12 +97,13 @@ Deno.test("chain words: data has its bytes in the order of the page", () => {
     offset: 0x0a0b0c0d0e,
     messages: 1,
     base: true,
+    pipelined: true,
     textBytes: 2,
   });
   assertEquals(
     Array.from(bytes),
     [
-      ...[0, 0, 0, 24, 16, 1, 1, 2, 3, 4, 5, 6, 7, 8],
+      ...[0, 0, 0, 24, 16, 3, 1, 2, 3, 4, 5, 6, 7, 8],
       ...[0, 0, 0, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0, 0, 0, 1, 0xee, 0xee],
     ],
   );

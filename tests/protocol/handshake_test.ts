@@ -269,6 +269,24 @@ Deno.test("handshake: fields of later versions are passed over", () => {
   assertEquals([party.error, party.sent.length], [undefined, 2]);
 });
 
+Deno.test("handshake: each side learns how long the other listens in silence", () => {
+  const acceptor = new Handshake("accept", { ...side(), silentMsMax: 3_000 });
+  const dialer = new Handshake("dial", { ...side(), silentMsMax: 500 });
+  const [, challenge] = [
+    ...acceptor.start(),
+    ...acceptor.push(joined(dialer.start())).send,
+  ];
+  const { send } = dialer.push(joined([PREFACE, challenge]));
+  const accepted = acceptor.push(joined(send));
+  assertEquals(accepted.peerSilentMsMax, 500);
+  assertEquals(dialer.push(joined(accepted.send)).peerSilentMsMax, 3_000);
+  // Who does not say so is not asked to.
+  const silent = new Handshake("accept", side());
+  silent.push(hello());
+  const proof = encodeFrame(FRAME.proof, bytesOf("{}"));
+  assertEquals(silent.push(proof).peerSilentMsMax, undefined);
+});
+
 Deno.test("handshake: malformed greetings are refused by either side", () => {
   const wrong: Record<string, unknown>[] = [
     ...[{ versions: [] }, { versions: 1 }, { versions: [1.5] }],
@@ -278,6 +296,8 @@ Deno.test("handshake: malformed greetings are refused by either side", () => {
     ...[{ incarnation: "0123" }, { incarnation: "0123456789ABCDEF" }],
     ...[{ nonce: "" }, { nonce: "00" }, { nonce: "x".repeat(32) }],
     ...[{ keyed: "no" }, { keyed: undefined }],
+    ...[{ silentMs: 9 }, { silentMs: 3_600_001 }, { silentMs: 200.5 }],
+    ...[{ silentMs: "3000" }, { silentMs: null }],
   ];
   for (const changes of wrong) {
     const note = JSON.stringify(changes);

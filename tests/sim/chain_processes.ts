@@ -154,6 +154,11 @@ export class SimulatedNode {
           effect.afterMs,
           () => this.input({ kind: "tick" }),
         );
+      case "ack-timer":
+        return this.machine.later(
+          effect.afterMs,
+          () => this.input({ kind: "ack-tick" }),
+        );
       case "received":
       case "forwarded":
       case "drained":

@@ -40,6 +40,11 @@ const BUGS: Record<string, Planted> = {
     find: "    if (fresh.length === 0) return;\n",
     replace: "    if (fresh.length === 0) { source.received -= 1; return; }\n",
   },
+  "an acknowledgement that waits is forgotten": {
+    file: "nodes/chain/core.ts",
+    find: 'this.#effects.push({ kind: "ack-timer", afterMs: ACK_PAUSE_MS });',
+    replace: "",
+  },
   "a durable tail forgets its clients": {
     file: "nodes/chain/core.ts",
     find: "this.#delivery.restore(client, end);",

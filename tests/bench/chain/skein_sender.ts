@@ -76,6 +76,7 @@ export class SkeinSender {
       offset: this.#offset,
       messages,
       base: this.#offset === 0,
+      pipelined: this.#sent > this.#acknowledged,
       textBytes,
     });
     this.#offset += textBytes;

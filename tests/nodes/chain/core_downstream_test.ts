@@ -35,7 +35,7 @@ Deno.test("chain core: lines go on as frames, acknowledgements come back", () =>
   driven.arriveAll(link, "one\n");
   driven.arriveAll(link, "two\n");
   const first = data("one\n", { client: 5n, base: true });
-  const second = data("two\n", { client: 5n, offset: 4 });
+  const second = data("two\n", { client: 5n, offset: 4, pipelined: true });
   assert(sameBytes(driven.takeWrites(down), joined([first, second])));
   assertEquals(driven.takeText(link), "");
   driven.acknowledge(down, first.length);
@@ -434,7 +434,7 @@ Deno.test("chain core: with a spool, plain text is closed once it is on disk", (
   const first = data("one\n", { client: 5n, base: true });
   assertEquals(driven.spool(), { position: 0, frames: first });
   assertEquals(driven.closed.size, 0);
-  const second = data("two\n", { client: 5n, offset: 4 });
+  const second = data("two\n", { client: 5n, offset: 4, pipelined: true });
   assertEquals(driven.spool(), { position: 30, frames: second });
   assertEquals(driven.closed.has(link), true);
   // It did not wait for the disk to send it on.

@@ -240,6 +240,28 @@ Deno.test("chain core: the tail acknowledges what it has put out, and nothing be
   assertEquals(driven.core.queuedBytes, 0);
 });
 
+Deno.test("chain core: the tail lets acknowledgements wait that nobody waits for", () => {
+  const driven = DrivenCore.started();
+  const link = driven.accept("node");
+  driven.takeAnswers(link);
+  const send = (text: string, offset: number, pipelined: boolean) => {
+    driven.arriveAll(link, data(text, { client: 1n, offset, pipelined }));
+    driven.deliver();
+    return driven.takeAnswers(link).acks;
+  };
+  assertEquals(send("a\n", 0, false), [28]);
+  assertEquals(send("b\n", 2, true), []);
+  assertEquals(send("c\n", 4, true), []);
+  driven.step({ kind: "ack-tick" });
+  assertEquals(driven.takeAnswers(link).acks, [3 * 28]);
+  // Somebody who waits takes along what had to wait.
+  assertEquals(send("d\n", 6, true), []);
+  assertEquals(send("e\n", 8, false).at(-1), 5 * 28);
+  // After a pause the next one goes at once.
+  driven.pass(2);
+  assertEquals(send("f\n", 10, true), [6 * 28]);
+});
+
 Deno.test("chain core: the tail acknowledges repeats, though it puts nothing out", () => {
   const driven = DrivenCore.started();
   const old = driven.accept("node");

@@ -14,7 +14,7 @@ function take(
   from: { client?: bigint; base?: boolean; link?: number; nowMs?: number } = {},
 ): string {
   const { client = 1n, base = false, link = 1, nowMs = 0 } = from;
-  const head = { client, offset, messages: 1, base };
+  const head = { client, offset, messages: 1, base, pipelined: false };
   return textOf(delivery.take(head, bytesOf(text), { link, nowMs }));
 }
 

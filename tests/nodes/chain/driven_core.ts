@@ -51,6 +51,7 @@ export function data(
   writeDataHead(frame, {
     offset: 0,
     base: false,
+    pipelined: false,
     messages: (text.match(/\n/g) ?? []).length,
     ...head,
     textBytes: bytes.length,

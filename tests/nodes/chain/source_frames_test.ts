@@ -106,6 +106,7 @@ function data(
     client: CLIENT,
     offset: 0,
     base: false,
+    pipelined: false,
     ...changes,
     messages,
     textBytes: bytes.length,

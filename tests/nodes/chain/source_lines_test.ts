@@ -37,6 +37,7 @@ class Taken implements Intake {
       offset: this.#offset,
       messages: countLines(text),
       base: this.#offset === 0,
+      pipelined: head.pipelined,
     });
     assertLessOrEqual(text.length, FRAME_BYTES_MAX - DATA_HEADER_BYTES);
     this.#offset += text.length;

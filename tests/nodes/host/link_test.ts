@@ -38,8 +38,8 @@ import {
   roundTrips,
 } from "./loopback.ts";
 
-/** The shortest that a handshake takes: several of it fit into a test. */
-const SILENT_MS_MAX = 100;
+/** Short, so that several of it fit into a test. */
+const SILENT_MS_MAX = 80;
 
 /** So many beats take more than three times {@linkcode SILENT_MS_MAX}. */
 const BEATS = 13;
@@ -309,6 +309,29 @@ Deno.test("link: beats keep an idle link alive for many times the silence", asyn
     ])
   );
   assertGreaterOrEqual(ms, 3 * SILENT_MS_MAX);
+  abort(links);
+});
+
+Deno.test("link: both beat for the more impatient of the two", async () => {
+  using ends = await connectEnds();
+  const common = { greeting: greeting(), first: NO_BYTES };
+  const [dialer, acceptor] = await Promise.all([
+    shakeHands(ends.dialed, {
+      ...common,
+      side: "dial",
+      silentMsMax: SILENT_MS_MAX,
+    }),
+    shakeHands(ends.accepted, {
+      ...common,
+      side: "accept",
+      silentMsMax: 600_000,
+    }),
+  ]);
+  const links = { dialer: dialer.link, acceptor: acceptor.link };
+  await Promise.all([
+    readBeats(links.dialer, BEATS),
+    readBeats(links.acceptor, BEATS),
+  ]);
   abort(links);
 });
 
