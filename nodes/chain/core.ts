@@ -344,16 +344,11 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
   #takeFrames(source: Source, frames: Uint8Array, messages: number): void {
     this.#count(messages, frames.length);
     if (this.isTail) {
-      let at = 0;
-      while (at < frames.length) {
-        const length = readUint32(frames, at) + 4;
-        const head = readDataHead(frames, at, length);
-        const text = frames.subarray(at + DATA_HEADER_BYTES, at + length);
-        this.#takeOut(source, head, text);
-        at += length;
-      }
+      eachFrame(frames, (head, text) => this.#takeOut(source, head, text));
     } else {
-      if (this.#options.narrate) this.#narrate(source, frames);
+      if (this.#options.narrate) {
+        eachFrame(frames, (head, text) => this.#report(source, head, text));
+      }
       this.#outbox.queue.append(frames);
     }
     this.#seal(source, messages);
@@ -393,17 +388,6 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
   #count(messages: number, bytes: number): void {
     this.counters.messagesReceived += messages;
     this.counters.bytesReceived += bytes;
-  }
-
-  #narrate(source: Source, frames: Uint8Array): void {
-    let at = 0;
-    while (at < frames.length) {
-      const length = readUint32(frames, at) + 4;
-      const head = readDataHead(frames, at, length);
-      const text = frames.subarray(at + DATA_HEADER_BYTES, at + length);
-      this.#report(source, head, text);
-      at += length;
-    }
   }
 
   #report(source: Source, head: DataHead, text: Uint8Array): void {
@@ -549,11 +533,41 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
       this.#waiting.delete(source);
       if (!source.takesMore || source.isReading) continue;
       this.#guard(source, () => {
-        const into = source.readInto();
+        const into = this.#readInto(source);
         source.isReading = true;
         this.#effects.push({ kind: "read", link: source.link, into });
       });
     }
+  }
+
+  /**
+   * Where the next read goes. If memory has run out, those go who have kept
+   * half a message in it for longest, rather than who happens to need some.
+   */
+  #readInto(source: Source): Uint8Array {
+    for (;;) {
+      try {
+        return source.readInto();
+      } catch (error) {
+        const idlest = this.#idlest();
+        if (!(error instanceof WireError) || idlest === undefined) throw error;
+        if (idlest === source) throw error;
+        this.#refuse(idlest, error);
+      }
+    }
+  }
+
+  /** Of those with more than the least memory, who began its message first. */
+  #idlest(): Source | undefined {
+    let idlest: Source | undefined;
+    for (const source of this.#sources.values()) {
+      if (source.from === "node" || !source.holdsMemory) continue;
+      if (source.partialSinceMs === undefined) continue;
+      if (source.partialSinceMs < (idlest?.partialSinceMs ?? Infinity)) {
+        idlest = source;
+      }
+    }
+    return idlest;
   }
 
   #hasNothingLeft(): boolean {
@@ -569,4 +583,16 @@ function busy(what: string, count: number, max: number): WireError {
     "busy",
     `This node has ${count} ${what}, limit is ${max}`,
   );
+}
+
+function eachFrame(
+  frames: Uint8Array,
+  take: (head: DataHead, text: Uint8Array) => void,
+): void {
+  for (let at = 0; at < frames.length;) {
+    const length = readUint32(frames, at) + 4;
+    const head = readDataHead(frames, at, length);
+    take(head, frames.subarray(at + DATA_HEADER_BYTES, at + length));
+    at += length;
+  }
 }

@@ -142,6 +142,11 @@ export class Source {
     this.#length = 0;
   }
 
+  /** Whether its buffer is larger than everybody's. */
+  get holdsMemory(): boolean {
+    return this.#buffer.length > INPUT_BYTES_MIN;
+  }
+
   /** Whether its answers leave room to read more from it. */
   get takesMore(): boolean {
     const unanswered = this.#accepted.length - this.#acceptedFrom;

@@ -80,8 +80,9 @@ export class ChainFleet implements AsyncDisposable {
 
   /** Starts nodes, one after the other; by default all, as declared. */
   async start(nodes: Iterable<ChainNode> = this.#nodes.values()) {
-    for (const node of nodes) node.launch();
-    for (const node of nodes) await node.process.line(/"Listening on /);
+    const all = [...nodes];
+    for (const node of all) node.launch();
+    for (const node of all) await node.process.line(/"Listening on /);
   }
 
   /** Starts all nodes and waits until each of them reaches the tail. */

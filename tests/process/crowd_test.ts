@@ -9,7 +9,7 @@ import { LinesClient } from "./lines_client.ts";
 import { bounded } from "./until.ts";
 
 const MIB = 1024 * 1024;
-const RESIDENT_BYTES_MAX = 200 * MIB;
+const RESIDENT_BYTES_MAX = 256 * MIB;
 const CROWD = 1_000;
 
 Deno.test("crowd: 1,000 connections at once each get their line through", async () => {
@@ -63,6 +63,10 @@ Deno.test("crowd: above the limit of connections the next ones are told so", asy
       for (const client of clients) await client[Symbol.asyncDispose]();
     },
   };
+  await fleet.until(
+    "the sender is in",
+    async () => (await head.metric("skein_chain_connections")) === 1,
+  );
   for (let at = 1; at < connectionsMax; at += 1) {
     clients.push(await LinesClient.connect(fleet, { to: "head" }));
   }

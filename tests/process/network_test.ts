@@ -80,8 +80,12 @@ networkTest(
     const send = fleet.send({ to: ["a"], under: a.under, input: "piped" });
     const half = Math.floor(text.bytes.length / 2);
     await send.feed(text.bytes.subarray(0, half));
+    const seen = head.process.lines.length;
     network.cut("b");
-    await head.process.line(/"Lost .*silent for 500 ms/);
+    await head.process.line(
+      new RegExp(`"Lost .*silent for ${LINK_MS} ms`),
+      seen,
+    );
     const feeding = send.feed(text.bytes.subarray(half));
     network.mend("b");
     await feeding;

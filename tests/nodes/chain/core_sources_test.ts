@@ -154,9 +154,10 @@ Deno.test("chain core: long lines of everybody do not take more memory than ther
   }
   const refused = [...driven.closed.values()].map((error) => error?.code);
   assert(refused.every((code) => code === "busy"), `${refused}`);
-  // Most are served, and those who are there already are not thrown out.
+  // Many are served; whoever has kept half a line for longest makes room.
   assertLessOrEqual(refused.length, 450);
-  assertEquals(driven.closed.has(links[0]), false);
+  assertEquals(driven.closed.has(links[0]), true);
+  assertEquals(driven.closed.has(links[599]), false);
 });
 
 Deno.test("chain core: who never reads is read no more, and costs nobody else", () => {
