@@ -35,7 +35,7 @@ export interface SendOptions {
 export class ChainFleet implements AsyncDisposable {
   readonly #folder = Deno.makeTempDirSync({ prefix: "skein-process-" });
   readonly #ports = PortBlock.reserve();
-  readonly #nodes = new Map<string, ChainNode>();
+  readonly #nodes: ChainNode[] = [];
   readonly #places = new Map<string, number>();
   readonly #hosts = new Map<string, string>();
   readonly #sends: SendProcess[] = [];
@@ -61,7 +61,7 @@ export class ChainFleet implements AsyncDisposable {
         ...flags,
       ],
     });
-    this.#nodes.set(name, node);
+    this.#nodes.push(node);
     return node;
   }
 
@@ -79,10 +79,9 @@ export class ChainFleet implements AsyncDisposable {
   }
 
   /** Starts nodes, one after the other; by default all, as declared. */
-  async start(nodes: Iterable<ChainNode> = this.#nodes.values()) {
-    const all = [...nodes];
-    for (const node of all) node.launch();
-    for (const node of all) await node.process.line(/"Listening on /);
+  async start(nodes: readonly ChainNode[] = this.#nodes) {
+    for (const node of nodes) node.launch();
+    for (const node of nodes) await node.process.line(/"Listening on /);
   }
 
   /** Starts all nodes and waits until each of them reaches the tail. */
@@ -92,7 +91,7 @@ export class ChainFleet implements AsyncDisposable {
   }
 
   /** Waits until nodes reach the tail; by default all. */
-  async ready(nodes: Iterable<ChainNode> = this.#nodes.values()) {
+  async ready(nodes: readonly ChainNode[] = this.#nodes) {
     for (const node of nodes) await node.ready();
   }
 
@@ -179,14 +178,14 @@ export class ChainFleet implements AsyncDisposable {
 
   /** All nodes and senders with their last lines, for failure texts. */
   describe(): string {
-    return [...this.#nodes.values(), ...this.#sends]
+    return [...this.#nodes, ...this.#sends]
       .map((one) => one.describe()).join("");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const node of this.#nodes.values()) node.expectEnd();
+    for (const node of this.#nodes) node.expectEnd();
     await Promise.all(
-      [...this.#sends, ...this.#nodes.values()]
+      [...this.#sends, ...this.#nodes]
         .map((one) => one[Symbol.asyncDispose]()),
     );
     this.#ports[Symbol.dispose]();
@@ -194,7 +193,7 @@ export class ChainFleet implements AsyncDisposable {
   }
 
   #mishap(): string | undefined {
-    for (const node of this.#nodes.values()) {
+    for (const node of this.#nodes) {
       if (node.mishap !== undefined) return node.mishap;
     }
     return undefined;

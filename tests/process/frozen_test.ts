@@ -14,8 +14,15 @@ const MIB = 1024 * 1024;
 const LINK_MS = 1_000;
 const QUICK = ["--link-timeout", `${LINK_MS}ms`, "--next-timeout", "300ms"];
 
-/** What a node may use, by issue and by this test. */
-const RESIDENT_BYTES_MAX = 120 * MIB;
+/**
+ * What a node may use with its queue full. Before Deno 2.9 the runtime alone
+ * needs more: its V8 lets the young generation grow further.
+ */
+const RESIDENT_BYTES_MAX = (/^2\.[0-8]\./.test(Deno.version.deno) ? 220 : 120) *
+  MIB;
+
+/** What each sender takes by itself, before any of it is delivered. */
+const TAKEN_BYTES_MIN = 7 * MIB;
 
 /** Twice the same this long apart is taken for standing still. */
 const STILL_MS = 400;
@@ -150,7 +157,8 @@ Deno.test("frozen: a stuck successor stops the senders, not the head, whose memo
   const fed = () => sends.reduce((sum, { fedBytes }) => sum + fedBytes, 0);
   let last = { bytes: 0, sinceMs: performance.now() };
   let residentBytesMax = 0;
-  await fleet.until("the senders are stopped", async () => {
+  // Not by asking the head: that would take memory as well.
+  await fleet.until("the senders are stopped", () => {
     residentBytesMax = Math.max(
       residentBytesMax,
       head.process.residentBytes(),
@@ -158,12 +166,13 @@ Deno.test("frozen: a stuck successor stops the senders, not the head, whose memo
     if (fed() !== last.bytes) {
       last = { bytes: fed(), sinceMs: performance.now() };
     }
-    const queued = await head.metric("skein_chain_queued_bytes") ?? 0;
-    return queued >= 16 * MIB && performance.now() - last.sinceMs > STILL_MS;
+    return fed() > 3 * TAKEN_BYTES_MIN &&
+      performance.now() - last.sinceMs > STILL_MS;
   });
   assertLess(fed(), 3 * text.bytes.length);
   const queued = await head.metric("skein_chain_queued_bytes") ?? 0;
-  assertLess(queued, 17 * MIB, "16 MiB is the default of --queue");
+  assertGreaterOrEqual(queued, 16 * MIB, "the default of --queue");
+  assertLess(queued, 17 * MIB);
   assertLess(residentBytesMax, RESIDENT_BYTES_MAX);
   const page = await head.page("/healthz");
   assertEquals(page?.status, 200, "a head that waits still answers");

@@ -61,20 +61,12 @@ export class RawLink implements AsyncDisposable {
       nonce: crypto.getRandomValues(new Uint8Array(16)),
       ...(key !== undefined && { key }),
     });
-    await link.write(...handshake.start());
-    const buffer = new Uint8Array(READ_BYTES);
-    for (;;) {
-      const count = await bounded(
-        "the handshake goes on",
-        link.#conn.read(buffer),
-      );
-      if (count === null) throw new Error("Closed during the handshake");
-      const { send, peer, rest } = handshake.push(buffer.subarray(0, count));
-      await link.write(...send);
-      if (peer === undefined || rest === undefined) continue;
-      link.#prefaceLeft = 0;
-      link.#reader.push(rest);
+    try {
+      await link.#shakeHands(handshake);
       return link;
+    } catch (error) {
+      await link[Symbol.asyncDispose]();
+      throw error;
     }
   }
 
@@ -102,6 +94,24 @@ export class RawLink implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#conn.close();
     await Promise.resolve();
+  }
+
+  async #shakeHands(handshake: Handshake): Promise<void> {
+    await this.write(...handshake.start());
+    const buffer = new Uint8Array(READ_BYTES);
+    for (;;) {
+      const count = await bounded(
+        "the handshake goes on",
+        this.#conn.read(buffer),
+      );
+      if (count === null) throw new Error("Closed during the handshake");
+      const { send, peer, rest } = handshake.push(buffer.subarray(0, count));
+      await this.write(...send);
+      if (peer === undefined || rest === undefined) continue;
+      this.#prefaceLeft = 0;
+      this.#reader.push(rest);
+      return;
+    }
   }
 
   async #readAll(): Promise<void> {

@@ -121,10 +121,13 @@ class Door implements AsyncDisposable {
   }
 }
 
-/** What a plain-text client is told, until the node closes. */
+/** What somebody who is not let in is told, until the node closes. */
 async function answerTo(door: Door, bytes: Uint8Array | string) {
+  const admitted = door.letIn(door.lines.length + 1).then(() => {
+    throw new Error("It was let in");
+  });
   const conn = await door.connect(bytes);
-  const answer = await readToEnd(conn);
+  const answer = await Promise.race([readToEnd(conn), admitted]);
   closeOnce(conn);
   return answer;
 }

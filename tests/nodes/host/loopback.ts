@@ -4,6 +4,7 @@ import { assert } from "@std/assert";
 import type { Greeting, Link } from "../../../nodes/host/link.ts";
 import { FRAME, type Frame, FrameReader } from "../../../protocol/frame.ts";
 import type { Role } from "../../../protocol/handshake.ts";
+import { bounded } from "../../process/until.ts";
 import { joined } from "../../protocol/splits.ts";
 
 /** This machine, a port of the system's choice. */
@@ -72,7 +73,7 @@ export async function readToEnd(conn: Deno.Conn): Promise<Uint8Array> {
   const into = new Uint8Array(65_536);
   try {
     for (;;) {
-      const count = await conn.read(into);
+      const count = await bounded("the end", conn.read(into));
       if (count === null) break;
       pieces.push(into.slice(0, count));
     }
@@ -90,7 +91,7 @@ export async function readUntil(
   let bytes: Uint8Array<ArrayBufferLike> = new Uint8Array(0);
   const into = new Uint8Array(65_536);
   while (!isEnough(bytes)) {
-    const count = await conn.read(into);
+    const count = await bounded("more bytes", conn.read(into));
     assert(count !== null, `it ended after ${bytes.length} bytes`);
     bytes = joined([bytes, into.subarray(0, count)]);
   }
