@@ -10,6 +10,9 @@ import { bounded } from "./until.ts";
 
 const MIB = 1024 * 1024;
 const RESIDENT_BYTES_MAX = 256 * MIB;
+
+/** With 60 MB of half lines at the door: what they may take, garbage included. */
+const BESIEGED_BYTES_MAX = 300 * MIB;
 const CROWD = 1_000;
 
 Deno.test("crowd: 1,000 connections at once each get their line through", async () => {

@@ -54,7 +54,9 @@ for (const failed of swarm.failed.slice(0, 3)) {
   show(run);
 }
 console.log(
-  `${swarm.seeds - swarm.failed.length} passed, ${swarm.failed.length} failed`,
+  `${
+    swarm.seeds - swarm.failed.length
+  } seeds held, ${swarm.failed.length} did not`,
 );
 Deno.exit(swarm.failed.length === 0 ? 0 : 1);
 
