@@ -97,6 +97,7 @@ class Sender {
     const code = await finished;
     clearInterval(this.#timer);
     this.#clearProgressLine();
+    await this.#opened.flush();
     if (!this.#flags.quiet) this.#summarize();
     return code === EXIT_ALL && this.#input.refused > 0 ? EXIT_NOT_ALL : code;
   }

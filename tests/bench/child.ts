@@ -94,11 +94,21 @@ export class Child {
   }
 
   async #end(): Promise<void> {
-    this.kill("SIGKILL");
+    this.#killAll();
     await this.#child.status;
     this.#hasEnded = true;
     await this.#read;
     await this.#child.stdin.close();
+  }
+
+  /** Ends also what it started: it leads a group of its own. */
+  #killAll(): void {
+    if (Deno.build.os === "windows") return this.kill("SIGKILL");
+    try {
+      Deno.kill(-this.pid, "SIGKILL");
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
   }
 
   #describe(what: string): string {

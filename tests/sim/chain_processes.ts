@@ -37,10 +37,8 @@ export interface Surroundings {
 
 /** What a node's disk keeps over a crash. */
 interface Disk {
-  /** Frames appended and synced, from `base` on. */
-  frames: Uint8Array[];
-  base: number;
-  bytes: number;
+  /** Frames that were synced, and where they begin since the start. */
+  frames: { position: number; readonly bytes: Uint8Array }[];
   clients: Map<ClientId, number>;
 }
 
@@ -53,7 +51,7 @@ export class SimulatedNode {
   readonly spool: boolean;
   readonly ackLines: boolean;
   readonly #queueBytesMax: number;
-  readonly #disk: Disk = { frames: [], base: 0, bytes: 0, clients: new Map() };
+  readonly #disk: Disk = { frames: [], clients: new Map() };
   /** How long a sync takes at most. */
   readonly #syncMsMax: number;
   #incarnation = 0;
@@ -81,10 +79,15 @@ export class SimulatedNode {
   }
 
   start(): void {
-    const frames = this.#disk.frames;
     const clients = [...this.#disk.clients];
-    this.#disk.base = 0;
-    this.input({ kind: "start", frames: [...frames], clients });
+    // Positions begin anew with each start.
+    let position = 0;
+    for (const entry of this.#disk.frames) {
+      entry.position = position;
+      position += entry.bytes.length;
+    }
+    const frames = this.#disk.frames.map(({ bytes }) => bytes);
+    this.input({ kind: "start", frames, clients });
   }
 
   restart(): void {
@@ -146,7 +149,7 @@ export class SimulatedNode {
       case "deliver":
         return this.#deliver(effect);
       case "spool":
-        return this.#spoolFrames(effect.frames);
+        return this.#spoolFrames(effect.position, effect.frames);
       case "spool-trim":
         return this.#trim(effect.position);
       case "timer":
@@ -194,7 +197,7 @@ export class SimulatedNode {
     });
   }
 
-  #spoolFrames(frames: readonly Uint8Array[]): void {
+  #spoolFrames(position: number, frames: readonly Uint8Array[]): void {
     const { random } = this.#chain;
     const copies = frames.map((bytes) => bytes.slice());
     this.machine.later(random.int(this.#syncMsMax), () => {
@@ -206,8 +209,7 @@ export class SimulatedNode {
         joined.set(bytes, at);
         at += bytes.length;
       }
-      this.#disk.frames.push(joined);
-      this.#disk.bytes += joined.length;
+      this.#disk.frames.push({ position, bytes: joined });
       this.input({ kind: "spooled" });
     });
   }
@@ -225,13 +227,12 @@ export class SimulatedNode {
   /** Acknowledged records go; now and then the note of it is lost in a crash. */
   #trim(position: number): void {
     if (this.#chain.random.chance(0.3)) return;
-    const disk = this.#disk;
+    const { frames } = this.#disk;
     while (
-      disk.frames.length > 0 && disk.base + disk.frames[0].length <= position
+      frames.length > 0 &&
+      frames[0].position + frames[0].bytes.length <= position
     ) {
-      disk.base += disk.frames[0].length;
-      disk.bytes -= disk.frames[0].length;
-      disk.frames.shift();
+      frames.shift();
     }
   }
 }

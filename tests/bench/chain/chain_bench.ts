@@ -102,7 +102,8 @@ export class ChainBench {
       `Medians of ${runs} runs that took turns; a pipe is kept full for ${seconds} s, ${
         UNDER_WAY_BYTES_MAX / 1_048_576
       } MiB at most under way;`,
-      "ratios (x) are medians of those within a round. Sender and sink are one process.",
+      "ratios (x) are medians of those within a round. Sender and sink are one process;",
+      "Skein's tail prints to a pipe, the others but one end in a TCP connection.",
     ];
   }
 
@@ -197,18 +198,14 @@ export class ChainBench {
       const floods = results.get(system);
       if (floods === undefined) return [];
       const row = { processes, acknowledged };
-      const arrived = {
-        ...row,
-        values: floods.map((flood) => rate(flood, flood.arrivedMs)),
-      };
-      if (acknowledged === "no") return [{ ...arrived, system }];
+      const arrived = floods.map((flood) => rate(flood, flood.arrivedMs));
+      if (acknowledged === "no") return [{ ...row, system, values: arrived }];
       const values = floods.map((flood) =>
         rate(flood, flood.acknowledgedMs ?? flood.arrivedMs)
       );
-      return [
-        { ...row, system, values },
-        { ...arrived, system: `${system}: until it has arrived` },
-      ];
+      const own = { ...row, system, values };
+      if (system !== SKEIN) return [own];
+      return [own, { ...row, system: "Skein, arrived", values: arrived }];
     });
     return { kind: "flood", title, lineBytes: load.lineBytes, rows };
   }

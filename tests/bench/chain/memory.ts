@@ -61,7 +61,7 @@ async function fillByFrames(fleet: SkeinFleet, load: Load): Promise<Filler> {
     },
     finish: async () => {
       await inTime(last.then(() => sender.acknowledged(sender.sent)), DRAINED);
-      sender.close();
+      sender[Symbol.dispose]();
     },
   };
 }

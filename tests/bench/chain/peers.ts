@@ -1,5 +1,6 @@
 /** The programs that Skein's chain is measured against. */
 
+import type { Child } from "../child.ts";
 import type { Workbench } from "../workbench.ts";
 import { listening, TcpChain } from "./tcp_chain.ts";
 
@@ -24,6 +25,8 @@ export const SOCAT = "socat";
 export const SOCAT_LARGE = "socat -b 262144";
 export const PYTHON = "Python asyncio, by line";
 
+const LARGE = ["-b", "262144"];
+
 /** All there are; the first one has no hops and shows what the bench costs. */
 export const PEERS: readonly Peer[] = [
   {
@@ -34,8 +37,9 @@ export const PEERS: readonly Peer[] = [
     processes: 0,
     open: () => TcpChain.open((sinkPort) => Promise.resolve(sinkPort)),
   },
-  socat(SOCAT, []),
-  socat(SOCAT_LARGE, ["-b", "262144"]),
+  socat(SOCAT, { flags: [], isPrinting: false }),
+  socat(SOCAT_LARGE, { flags: LARGE, isPrinting: false }),
+  socat(`${SOCAT_LARGE}, printing`, { flags: LARGE, isPrinting: true }),
   haproxy(1),
   haproxy(HOPS),
   {
@@ -48,7 +52,14 @@ export const PEERS: readonly Peer[] = [
   },
 ];
 
-function socat(name: string, flags: readonly string[]): Peer {
+/** How a chain of socat is made. */
+interface SocatOptions {
+  readonly flags: readonly string[];
+  /** The last hop prints to a pipe that the bench reads, as Skein's tail does. */
+  readonly isPrinting: boolean;
+}
+
+function socat(name: string, options: SocatOptions): Peer {
   return {
     name,
     program: "socat",
@@ -56,20 +67,53 @@ function socat(name: string, flags: readonly string[]): Peer {
     versionFlag: "-V",
     processes: HOPS,
     open: (bench) =>
-      openHops(bench, async (port, next) => {
-        const child = bench.start("socat", {
-          args: [
-            "-d",
-            "-d", // says when it listens, and nothing for each message
-            ...flags,
+      options.isPrinting
+        ? openPrintingSocat(bench, options.flags)
+        : openHops(bench, async (port, next) => {
+          await startSocat(bench, [
+            ...options.flags,
             `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,nodelay`,
             `TCP:127.0.0.1:${next},nodelay`,
-          ],
-        });
-        // It takes one connection: trying whether it listens would use it up.
-        await child.said(/listening on/, START_WAIT_MS);
-      }),
+          ]);
+        }),
   };
+}
+
+function openPrintingSocat(
+  bench: Workbench,
+  flags: readonly string[],
+): Promise<TcpChain> {
+  return TcpChain.openPrinting(async (sink) => {
+    const [tail, ...others] = bench.ports(HOPS);
+    const from = (port: number) =>
+      `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,nodelay`;
+    const child = await startSocat(
+      bench,
+      [...flags, "-u", from(tail), "STDOUT"],
+    );
+    void sink.drainOutput(child.stdout);
+    let next = tail;
+    for (const port of others) {
+      const to = `TCP:127.0.0.1:${next},nodelay`;
+      await startSocat(bench, [...flags, from(port), to]);
+      next = port;
+    }
+    return next;
+  });
+}
+
+async function startSocat(
+  bench: Workbench,
+  args: readonly string[],
+): Promise<Child> {
+  const child = bench.start("socat", {
+    // Twice `-d` says when it listens, and nothing for each message.
+    args: ["-d", "-d", ...args],
+    isRead: args.includes("STDOUT"),
+  });
+  // It takes one connection: trying whether it listens would use it up.
+  await child.said(/listening on/, START_WAIT_MS);
+  return child;
 }
 
 function haproxy(processes: number): Peer {
@@ -124,7 +168,9 @@ function startHaproxy(
     "",
   ];
   const path = bench.write(`haproxy-${hops[0][0]}.cfg`, lines.join("\n"));
-  bench.start("haproxy", { args: ["-q", "-db", "-f", path] });
+  // The shell ends it when the bench has gone without doing so.
+  const guarded = 'haproxy -q -db -f "$0" & cat > /dev/null; kill -9 $!';
+  bench.start("sh", { args: ["-c", guarded, path] });
 }
 
 function openPython(bench: Workbench): Promise<TcpChain> {

@@ -21,7 +21,7 @@ export class FramedSkeinChain implements Floodable, Pingable {
 
   async flood(load: Load, forMs: number): Promise<Flood> {
     const { sink, port } = this.#fleet;
-    const sender = await SkeinSender.connect(port);
+    using sender = await SkeinSender.connect(port);
     const frame = prepareFrame(load.block, load.lines);
     const from = sink.bytes;
     let frames = 0;
@@ -38,13 +38,12 @@ export class FramedSkeinChain implements Floodable, Pingable {
     const acknowledgedMs = performance.now() - startMs;
     const arrivedMs = await arrived;
     refuseSurplus(sink, end);
-    sender.close();
     return { messages: frames * load.lines, arrivedMs, acknowledgedMs };
   }
 
   async ping(load: Load, count: number): Promise<Float64Array> {
     const { sink, port } = this.#fleet;
-    const sender = await SkeinSender.connect(port);
+    using sender = await SkeinSender.connect(port);
     const frame = prepareFrame(load.line, 1);
     const tookUs = new Float64Array(count);
     for (let index = 0; index < count; index++) {
@@ -56,7 +55,6 @@ export class FramedSkeinChain implements Floodable, Pingable {
       await sending;
     }
     await sender.acknowledged(sender.sent);
-    sender.close();
     return tookUs;
   }
 }

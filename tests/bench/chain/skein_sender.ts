@@ -34,11 +34,11 @@ export class SkeinSender {
   readonly #client: ClientId;
   readonly #reader = new FrameReader();
   readonly #complete = Promise.withResolvers<void>();
+  readonly #lost = Promise.withResolvers<never>();
   #offset = 0;
   #sent = 0;
   #acknowledged = 0;
   #awaited: { readonly bytes: number; reached(): void }[] = [];
-  #isClosed = false;
 
   private constructor(link: Link, client: ClientId) {
     this.#link = link;
@@ -54,7 +54,7 @@ export class SkeinSender {
     }, { silentMsMax: SILENT_MS_MAX });
     const sender = new SkeinSender(link, clientIdOf(incarnation));
     void sender.#readAnswers(rest);
-    await sender.#complete.promise;
+    await Promise.race([sender.#complete.promise, sender.#lost.promise]);
     return sender;
   }
 
@@ -84,15 +84,24 @@ export class SkeinSender {
     return this.#link.send(bytes);
   }
 
-  /** Resolves when the tail has delivered the first `bytes` bytes of frames. */
+  /**
+   * Resolves when the tail has delivered the first `bytes` bytes of frames.
+   *
+   * @throws {Error} When the link is lost: a bench does not try again.
+   */
   acknowledged(bytes: number): Promise<void> {
     if (this.#acknowledged >= bytes) return Promise.resolve();
-    return new Promise((reached) => this.#awaited.push({ bytes, reached }));
+    const enough = new Promise<void>((reached) =>
+      this.#awaited.push({ bytes, reached })
+    );
+    return Promise.race([enough, this.#lost.promise]);
   }
 
-  close(): void {
-    this.#isClosed = true;
+  [Symbol.dispose](): void {
     this.#link.abort();
+    this.#lost.promise.catch(() => {
+      // Nobody waits any more.
+    });
   }
 
   async #readAnswers(rest: Uint8Array): Promise<void> {
@@ -110,9 +119,8 @@ export class SkeinSender {
         if (count === null) throw new Error("The head closed the link");
         this.#reader.push(into.subarray(0, count));
       }
-    } catch (error) {
-      // Whoever waits for an acknowledgement runs into the bound of his step.
-      if (!this.#isClosed) console.error(`Lost the head: ${error}`);
+    } catch (cause) {
+      this.#lost.reject(new Error("Lost the link to the head", { cause }));
     }
   }
 

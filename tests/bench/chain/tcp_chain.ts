@@ -23,7 +23,7 @@ export class TcpChain implements Floodable, Pingable {
   }
 
   /**
-   * Connects through a chain that is set up for this.
+   * Connects through a chain that ends in a connection to the sink.
    *
    * @param start Starts the hops, given the sink's port; resolves with the
    * head's port once each hop listens.
@@ -34,7 +34,22 @@ export class TcpChain implements Floodable, Pingable {
     const sink = new ByteSink();
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     void acceptAll(listener, sink);
-    const port = await start(listener.addr.port);
+    return await TcpChain.#connect(sink, await start(listener.addr.port));
+  }
+
+  /**
+   * Connects through a chain whose last hop prints, as Skein's does.
+   *
+   * @param start Starts the hops; resolves with the head's port.
+   */
+  static async openPrinting(
+    start: (sink: ByteSink) => Promise<number>,
+  ): Promise<TcpChain> {
+    const sink = new ByteSink();
+    return await TcpChain.#connect(sink, await start(sink));
+  }
+
+  static async #connect(sink: ByteSink, port: number): Promise<TcpChain> {
     const conn = await connect(port);
     conn.setNoDelay(true);
     return new TcpChain(sink, conn);
