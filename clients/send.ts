@@ -30,6 +30,9 @@ const LINK_SILENT_MS_MAX = 3_000;
 /** How long an interrupted sender waits for what is under way. */
 const INTERRUPT_WAIT_MS = 5_000;
 
+/** A launcher in between may pass one Ctrl-C on twice. */
+const ONE_CTRL_C_MS = 400;
+
 const PROGRESS_EVERY_MS = 200;
 
 /** Exit codes: all delivered; something was not; wrong flags are 2. */
@@ -61,6 +64,7 @@ class Sender {
   #progressMs = performance.now();
   #timer: ReturnType<typeof setInterval> | undefined;
   #hasProgressLine = false;
+  #interruptedMs: number | undefined;
   #finish: (code: number) => void = () => {};
 
   constructor(flags: SendFlags, opened: OpenLog) {
@@ -232,6 +236,12 @@ class Sender {
   }
 
   #interrupt(): void {
+    const nowMs = performance.now();
+    if (this.#interruptedMs !== undefined) {
+      if (nowMs - this.#interruptedMs < ONE_CTRL_C_MS) return;
+      return this.#finish(EXIT_INTERRUPTED);
+    }
+    this.#interruptedMs = nowMs;
     const { taken, delivered } = this.#core.counts;
     if (taken === delivered) return this.#finish(EXIT_ALL);
     this.#clearProgressLine();
@@ -240,7 +250,6 @@ class Sender {
         taken - delivered
       } messages under way; Ctrl-C again gives them up`,
     );
-    Deno.addSignalListener("SIGINT", () => this.#finish(EXIT_INTERRUPTED));
     setTimeout(() => this.#finish(EXIT_NOT_ALL), INTERRUPT_WAIT_MS);
     this.#step({ kind: "end" });
   }

@@ -190,7 +190,7 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
         return this.#endPause();
       case "drain":
         this.#isDraining = true;
-        return;
+        return this.#endPause();
     }
   }
 
@@ -492,6 +492,7 @@ export class ChainCore implements Core<ChainInput, ChainEffect> {
   #pauses(source: Source): boolean {
     const bytes = source.mayWaitBytes;
     if (!this.isTail || bytes === 0 || bytes >= ACK_BYTES_MAX) return false;
+    if (this.#isDraining) return false;
     if (this.#nowMs - source.writingSinceMs >= ACK_PAUSE_MS) return false;
     if (this.#paused.size === 0) {
       this.#effects.push({ kind: "ack-timer", afterMs: ACK_PAUSE_MS });

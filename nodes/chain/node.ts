@@ -394,7 +394,7 @@ class ChainNode {
         const outputBytes = output.size;
         await progress.append({ outputBytes, clients });
         if (progress.isWorthRenewing) {
-          const all = this.#core.delivery.entries();
+          const all = progress.clients;
           await progress.renew({ outputBytes, clients: all });
         }
       }

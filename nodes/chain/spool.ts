@@ -9,6 +9,7 @@ import {
   writeUint53,
 } from "../../protocol/frame.ts";
 import type { ClientId } from "../../protocol/ids.ts";
+import { CLIENTS_REMEMBERED_MAX } from "./delivery.ts";
 
 const FRAMES = 1;
 const ACKNOWLEDGED = 2;
@@ -142,9 +143,16 @@ export interface Progress {
  */
 export class ProgressSpool {
   readonly #log: GenerationLog;
+  readonly #clients: Map<ClientId, number>;
 
-  private constructor(log: GenerationLog) {
+  private constructor(log: GenerationLog, clients: Map<ClientId, number>) {
     this.#log = log;
+    this.#clients = clients;
+  }
+
+  /** All that was appended, oldest use first: what is out, and nothing more. */
+  get clients(): readonly (readonly [ClientId, number])[] {
+    return Array.from(this.#clients);
   }
 
   /** @throws {StorageError} See {@linkcode GenerationLog.open}. */
@@ -173,7 +181,7 @@ export class ProgressSpool {
     const progress = outputBytes === undefined
       ? undefined
       : { outputBytes, clients: Array.from(clients) };
-    return { spool: new ProgressSpool(log), progress };
+    return { spool: new ProgressSpool(log, clients), progress };
   }
 
   /**
@@ -184,6 +192,14 @@ export class ProgressSpool {
   async append(progress: Progress): Promise<void> {
     this.#log.append([progressRecord(progress)]);
     await this.#log.sync();
+    for (const [client, end] of progress.clients) {
+      this.#clients.delete(client);
+      this.#clients.set(client, end);
+    }
+    for (const client of this.#clients.keys()) {
+      if (this.#clients.size <= CLIENTS_REMEMBERED_MAX) break;
+      this.#clients.delete(client);
+    }
   }
 
   /** Whether the file has grown past what its newest content needs. */
