@@ -154,6 +154,17 @@ export class RunningProcess implements AsyncDisposable {
     }
   }
 
+  /**
+   * Sends a signal again and again until it ends, as somebody does who is in
+   * a hurry: a single one right after the first may count as the same.
+   */
+  async press(name: Deno.Signal, waitMs: number): Promise<Exit> {
+    return await until(`${this.name} ends by ${name}`, () => {
+      this.signal(name);
+      return this.#exit;
+    }, { waitMs, context: () => this.describe() });
+  }
+
   /** Stops its execution; it is stopped when this resolves. */
   async freeze(): Promise<void> {
     this.signal("SIGSTOP");
@@ -188,6 +199,11 @@ export class RunningProcess implements AsyncDisposable {
       // It ended first, and with it the pipe.
       if (this.#exit === undefined && !isPipeGone(error)) throw error;
     }
+  }
+
+  /** Goes away from its standard output, which nobody was reading. */
+  async closeOutput(): Promise<void> {
+    await this.#child.stdout.cancel();
   }
 
   /** Memory in RAM, in bytes; Linux only. */

@@ -122,8 +122,8 @@ Deno.test("transfer: a second SIGINT gives up what is under way", async () => {
   await send.line(/head cannot reach/);
   send.signal("SIGINT");
   await send.line(/Waiting for 1 messages? under way; Ctrl-C again/);
-  send.signal("SIGINT");
-  const outcome = await send.outcome(3_000);
+  await send.press("SIGINT", 3_000);
+  const outcome = await send.outcome();
   assertEquals([outcome.code, outcome.sent, outcome.delivered], [130, 1, 0]);
 });
 
