@@ -6,6 +6,12 @@ switch (role) {
   case "chain":
     await (await import("./nodes/chain/node.ts")).main(args);
     break;
+  case "chat":
+    await (await import("./nodes/chat/node.ts")).main(args);
+    break;
+  case "witness":
+    await (await import("./nodes/witness/node.ts")).main(args);
+    break;
   case "client":
     await (await import("./clients/client.ts")).main(args);
     break;
@@ -13,7 +19,7 @@ switch (role) {
     console.error(
       `skein: ${
         role === undefined ? "a role is missing" : `"${role}" is no role`
-      }; wanted: chain, client`,
+      }; wanted: chain, chat, witness, client`,
     );
     Deno.exit(2);
 }

@@ -1,12 +1,16 @@
 /** `skein`: maps a command's name to what does it. */
 
 import { completeCommands, orExit, VERSION } from "../nodes/host/flags.ts";
+import { CHAT_ABOUT, chatFlagTable } from "./chat_flags.ts";
 import { SEND_ABOUT, sendFlagTable } from "./send_flags.ts";
+import { STATUS_ABOUT, statusFlagTable } from "./status_flags.ts";
 
 const HELP = `Usage: skein COMMAND [OPTIONS]
 
 Commands:
+  chat   Chat: register, log in, send and view messages
   send   Send lines of text into a chain until the tail has them all
+  status Show a chat group: who leads, who is in sync, how far each is
 
 Options:
   -h, --help   This text; "skein COMMAND --help" tells more
@@ -15,16 +19,22 @@ Options:
                What makes a shell complete commands and options
 
 Examples:
+  skein chat -c 127.0.0.1:8091,127.0.0.1:8092
   skein send -c 127.0.0.1:3525
   skein send -c 127.0.0.1:3525 --file notes.txt
+  skein status -c 127.0.0.1:8091 --watch
 `;
 
 /** Runs one command of the people's tool. */
 export async function main(args: readonly string[]): Promise<void> {
   const [command, ...rest] = args;
   switch (command) {
+    case "chat":
+      return await (await import("./chat.ts")).main(rest);
     case "send":
       return await (await import("./send.ts")).main(rest);
+    case "status":
+      return await (await import("./status.ts")).main(rest);
     case "--help":
     case "-h":
       console.log(HELP.trimEnd());
@@ -35,7 +45,11 @@ export async function main(args: readonly string[]): Promise<void> {
     case "--completion":
       return orExit(() =>
         completeCommands(
-          { send: { about: SEND_ABOUT, table: sendFlagTable } },
+          {
+            chat: { about: CHAT_ABOUT, table: chatFlagTable },
+            send: { about: SEND_ABOUT, table: sendFlagTable },
+            status: { about: STATUS_ABOUT, table: statusFlagTable },
+          },
           { program: "skein", args },
         )
       );
@@ -45,7 +59,7 @@ export async function main(args: readonly string[]): Promise<void> {
           command === undefined
             ? "a command is missing"
             : `"${command}" is no command`
-        }; wanted: send. Try "skein --help"`,
+        }; wanted: chat, send, status. Try "skein --help"`,
       );
       Deno.exit(2);
   }

@@ -212,10 +212,7 @@ export class SendCore implements Core<SendInput, SendEffect> {
     try {
       readAnswers(this.#reader, {
         ack: (position) => this.#takeAck(position),
-        route: (route) => {
-          this.#attempts = 0;
-          this.#effects.push({ kind: "route", route });
-        },
+        route: (route) => this.#effects.push({ kind: "route", route }),
       });
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
@@ -238,6 +235,8 @@ export class SendCore implements Core<SendInput, SendEffect> {
     }
     const done = this.#outbox.acknowledge(position).at(-1);
     if (done === undefined) return;
+    // Not already at the route: a node that is full tells one before it says so.
+    this.#attempts = 0;
     this.counts.delivered = done.end;
     this.#effects.push({ kind: "progress" });
   }

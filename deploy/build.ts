@@ -23,6 +23,15 @@ export interface Role {
 /** How an executable is made. */
 export type Kind = "compile" | "self-extracting";
 
+/** Of a replicated group's nodes: its data, and the variables that name it. */
+const GROUP_PERMISSIONS: readonly string[] = [
+  "--allow-net",
+  "--allow-read",
+  "--allow-write",
+  "--allow-sys=hostname,statfs", // how full the disk is
+  "--allow-env=SKEIN_*,HOSTNAME,SERVER*,REPLICA_PORT*,CLIENT_PORT*,WITNESS*,DATA_DIR",
+];
+
 /** All executables. Which files they read and write is the user's to say. */
 export const ROLES: readonly Role[] = [
   {
@@ -35,6 +44,16 @@ export const ROLES: readonly Role[] = [
       "--allow-sys=hostname", // a node's name, where HOSTNAME does not say it
       "--allow-env=SKEIN_*,HOSTNAME",
     ],
+  },
+  {
+    name: "skein-chat",
+    arguments: ["chat"],
+    permissions: GROUP_PERMISSIONS,
+  },
+  {
+    name: "skein-witness",
+    arguments: ["witness"],
+    permissions: GROUP_PERMISSIONS,
   },
   {
     name: "skein",

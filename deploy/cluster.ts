@@ -30,9 +30,17 @@ const FLAGS = object({
         message`Listen on PORT and the ports above it, not on the usual ones.`,
     }),
   ),
+  fresh: withDefault(
+    option("--fresh", {
+      description:
+        message`Delete what the fleet kept from earlier runs, and start anew.`,
+    }),
+    false,
+  ),
   stateFolder: withDefault(
     option("--state-folder", string({ metavar: "DIR" }), {
-      description: message`Where to note what runs (".skein" in the checkout).`,
+      description:
+        message`Where to note what runs, and where fleets keep their data (".skein" in the checkout).`,
     }),
     `${CHECKOUT}/.skein`,
   ),
@@ -42,7 +50,7 @@ const PAGE: TaskPage = {
   program: "deno task cluster",
   brief: message`Start a local fleet one can use at once.`,
   examples:
-    message`deno task cluster chain${lineBreak()}deno task cluster stop`,
+    message`deno task cluster chain${lineBreak()}deno task cluster chat --fresh${lineBreak()}deno task cluster stop`,
 };
 
 type Flags = InferValue<typeof FLAGS>;
@@ -73,6 +81,7 @@ async function cluster(flags: Flags): Promise<number> {
   const program = [Deno.execPath(), "run", "--quiet", "-A", main];
   const readyWaitMs = READY_WAIT_MS;
   const launcher = new Launcher(fleet, {
+    fresh: flags.fresh,
     program,
     screen,
     states,

@@ -1,6 +1,10 @@
 /** The fleets that `deno task cluster` can start: one row each. */
 
-import { type Address, formatAddress } from "../protocol/address.ts";
+import {
+  type Address,
+  formatAddress,
+  parseAddress,
+} from "../protocol/address.ts";
 
 /** One process of a fleet. */
 export interface FleetNode {
@@ -23,6 +27,18 @@ export interface Fleet {
   readonly nodes: readonly FleetNode[];
   /** Lines that say how to use it, shown when all nodes are ready. */
   readonly howToReach: readonly string[];
+  /** Where its nodes keep what outlives them; undefined: they keep nothing. */
+  readonly data?: string;
+}
+
+/** What a fleet is built from. */
+export interface FleetSite {
+  /** The fleet's name, see {@linkcode Fleet.name}. */
+  readonly name: string;
+  /** As many as the row's own, in the same order. */
+  readonly ports: readonly number[];
+  /** A folder for the fleet's data, which need not exist; only its own. */
+  readonly data: string;
 }
 
 /** A row: what one needs to build a fleet on given ports. */
@@ -30,8 +46,7 @@ export interface FleetRecipe {
   readonly summary: string;
   /** The usual ports; others are as many. */
   readonly ports: readonly number[];
-  /** @param ports As many as the row's own, in the same order. */
-  readonly build: (name: string, ports: readonly number[]) => Fleet;
+  readonly build: (site: FleetSite) => Fleet;
 }
 
 // What one node is told and another is not. Empty counts as absent, and hides
@@ -42,6 +57,10 @@ const UNSET = {
   SKEIN_SIZE: "",
   SKEIN_OUTPUT: "",
   SKEIN_SPOOL: "",
+  SKEIN_LISTEN_REPLICA: "",
+  SKEIN_PRIORITY: "",
+  SERVER_NUMBER: "",
+  WITNESS_NUMBER: "",
 };
 const HOST = "127.0.0.1";
 /** Works from a checkout on a machine that has only Node. */
@@ -55,10 +74,20 @@ export const FLEETS: Readonly<Record<string, FleetRecipe>> = {
     ports: [3525, 3524, 3526, 3527, 13525, 13524, 13526, 13527],
     build: chainFleet,
   },
+  chat: {
+    summary: "three chat servers and two witnesses: any two of them may die",
+    // Replica ports of servers and witnesses, client ports, admin pages.
+    ports: [
+      ...[8081, 8082, 8083, 8084, 8085],
+      ...[8091, 8092, 8093],
+      ...[18091, 18092, 18093, 18094, 18095],
+    ],
+    build: chatFleet,
+  },
 };
 
 /** What `deno task cluster` starts when it is not told. */
-export const DEFAULT_FLEET = "chain";
+export const DEFAULT_FLEET = "chat";
 
 /**
  * Builds a fleet from its row, on the usual ports or from `basePort` up.
@@ -67,19 +96,22 @@ export const DEFAULT_FLEET = "chain";
  */
 export function buildFleet(
   name: string,
-  options: { readonly basePort?: number },
+  options: { readonly basePort?: number; readonly stateFolder: string },
 ): Fleet {
   const recipe = FLEETS[name];
-  const { basePort } = options;
-  if (basePort === undefined) return recipe.build(name, recipe.ports);
-  return recipe.build(
-    `${name}-${basePort}`,
-    recipe.ports.map((_, index) => basePort + index),
-  );
+  const { basePort, stateFolder } = options;
+  const fleet = basePort === undefined ? name : `${name}-${basePort}`;
+  return recipe.build({
+    name: fleet,
+    ports: basePort === undefined
+      ? recipe.ports
+      : recipe.ports.map((_, index) => basePort + index),
+    data: `${stateFolder}/data/${fleet}`,
+  });
 }
 
 /** Four nodes in a row; `ports` are theirs, then those of their admin pages. */
-function chainFleet(name: string, ports: readonly number[]): Fleet {
+function chainFleet({ name, ports }: FleetSite): Fleet {
   const size = ports.length / 2;
   const addresses = ports.map((port) => ({ host: HOST, port }));
   const nodes: FleetNode[] = [];
@@ -115,6 +147,61 @@ function chainFleet(name: string, ports: readonly number[]): Fleet {
       ...nodes.map((node, index) =>
         `  ${index === 0 ? "admin pages" : "           "}   http://${
           formatAddress(addresses[size + index])
+        }/ ${node.name}`
+      ),
+    ],
+  };
+}
+
+const CHAT_SERVERS = 3;
+const CHAT_WITNESSES = 2;
+
+/** Servers and witnesses; `ports` as the row has them. */
+function chatFleet({ name, ports, data }: FleetSite): Fleet {
+  const size = CHAT_SERVERS + CHAT_WITNESSES;
+  const addresses = ports.map((port) => formatAddress({ host: HOST, port }));
+  const clients = addresses.slice(size, size + CHAT_SERVERS);
+  const admins = addresses.slice(size + CHAT_SERVERS);
+  const places = Array.from({ length: size }, (_, index) => {
+    const isServer = index < CHAT_SERVERS;
+    const kind = isServer ? "server" : "witness";
+    const number = isServer ? index + 1 : index + 1 - CHAT_SERVERS;
+    return { kind, id: `${kind}-${number}` };
+  });
+  const group = places.flatMap(({ kind, id }, index) => [
+    ...[`--${kind}`, `${id}=${addresses[index]}`],
+  ]);
+  const nodes = places.map(({ kind, id }, index): FleetNode => {
+    const client = clients.at(index);
+    return {
+      name: id,
+      arguments: [
+        ...[kind === "server" ? "chat" : "witness", "--id", id, ...group],
+        ...client === undefined ? [] : ["-l", client],
+        ...["--data", `${data}/${id}`, "--admin", admins[index]],
+        "--exit-with-parent",
+      ],
+      environment: UNSET,
+      listens: [addresses[index], ...client === undefined ? [] : [client]]
+        .concat(admins[index]).map((address) => parseAddress(address)),
+      readyUrl: `http://${admins[index]}/readyz`,
+    };
+  });
+  return {
+    name,
+    nodes,
+    data,
+    howToReach: [
+      `The chat: ${CHAT_SERVERS} servers and ${CHAT_WITNESSES} witnesses, of which any two may die`,
+      `  talk          ${TASK} client chat -c ${clients.join(",")}`,
+      `  or plainly    nc ${HOST} ${
+        ports[size]
+      }, then {"type":"help"}; any server will do`,
+      `  how it is     ${TASK} client status -c ${clients.join(",")} --watch`,
+      `  kept in       ${data} ("cluster chat --fresh" starts without it)`,
+      ...nodes.map((node, index) =>
+        `  ${index === 0 ? "admin pages" : "           "}   http://${
+          admins[index]
         }/ ${node.name}`
       ),
     ],

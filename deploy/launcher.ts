@@ -25,6 +25,8 @@ export interface LauncherOptions {
   readonly states: FleetStates;
   /** How long nodes may take until they are ready; usually {@linkcode READY_WAIT_MS}. */
   readonly readyWaitMs: number;
+  /** Delete what the fleet kept from earlier runs before anything starts. */
+  readonly fresh: boolean;
 }
 
 interface Ready {
@@ -71,6 +73,8 @@ export class Launcher {
       return 1;
     }
     try {
+      // Only now that nothing runs which could have it open.
+      if (this.#options.fresh) deleteData(this.#fleet);
       return await this.#run();
     } finally {
       for (const node of this.#nodes) node.kill("SIGKILL");
@@ -202,6 +206,15 @@ export class Launcher {
 
   async #printed(): Promise<void> {
     await Promise.all(this.#nodes.map((node) => node.printed(PRINT_WAIT_MS)));
+  }
+}
+
+function deleteData({ data }: Fleet): void {
+  if (data === undefined) return;
+  try {
+    Deno.removeSync(data, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

@@ -35,10 +35,41 @@ export const WIRE_CODES = {
   "lines-refused": "definite",
   /** The chain leads back to this node. */
   "cycle": "definite",
+  /** A name, password or text that cannot be one; the text says why. */
+  "invalid-name": "definite",
+  "invalid-password": "definite",
+  "control-character": "definite",
+  /** Not before a login, or not after one. */
+  "not-logged-in": "definite",
+  "logged-in": "definite",
+  /** No such user, or another password: which of the two is not said. */
+  "wrong-password": "definite",
+  /** An account of that name exists. */
+  "name-taken": "definite",
+  /** The message has nobody to go to. */
+  "no-such-user": "definite",
+  /** The session has ended, or never was; an earlier try may have succeeded. */
+  "session-unknown": "indefinite",
+  /** Another connection has resumed the session. */
+  "session-moved": "indefinite",
+  /** A sequence above the session's next one: the numbers before it are missing. */
+  "sequence-gap": "definite",
+  /** A sequence done so long ago that its result is forgotten. */
+  "sequence-stale": "indefinite",
+  /** Another process has this node id, or another node this data directory. */
+  "id-taken": "definite",
+  /** The address leads to another node than was meant. */
+  "wrong-node": "definite",
+  /** There is no snapshot to be had here. */
+  "no-snapshot": "definite",
   /** At a bound of connections or memory; try again later. */
   "busy": "definite",
+  /** No server can take a write or a linearizable read just now; try again. */
+  "no-primary": "definite",
   /** The peer was silent, or did not read, for too long. */
   "timeout": "indefinite",
+  /** The client reads more slowly than messages come; connect again and resume. */
+  "slow-consumer": "indefinite",
   /** The node is stopping; what it has not acknowledged may yet be delivered. */
   "shutting-down": "indefinite",
   /** The link broke; what was not acknowledged may yet be delivered. */

@@ -32,6 +32,18 @@ export const FRAME = {
   chainData: 16,
   chainAck: 17,
   chainRoute: 18,
+  replicaHello: 32,
+  replicaAppend: 33,
+  replicaAppended: 34,
+  replicaHeartbeat: 35,
+  replicaHeartbeatAnswer: 36,
+  replicaForward: 37,
+  replicaFetched: 38,
+  replicaTalk: 39,
+  snapshotAsk: 48,
+  snapshotInfo: 49,
+  snapshotGet: 50,
+  snapshotChunk: 51,
 } as const;
 
 /** One frame; `payload` is a view of the bytes it was read from. */

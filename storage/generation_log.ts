@@ -34,6 +34,11 @@ export class GenerationLog {
   readonly #options: GenerationLogOptions;
   #generation: number;
   #file: RecordFile;
+  /** The next generation, made and empty. */
+  #next: RecordFile | undefined;
+  #preparing: Promise<void> | undefined;
+  /** The generation before is being closed and removed. */
+  #discarding: Promise<void> = Promise.resolve();
 
   private constructor(
     disk: Disk,
@@ -113,6 +118,25 @@ export class GenerationLog {
     return this.#file.sync();
   }
 
+  /** Whether a {@linkcode sync} is under way. */
+  get isSyncing(): boolean {
+    return this.#file.isSyncing;
+  }
+
+  /**
+   * As {@linkcode sync}, but blocks the process; see {@linkcode RecordFile.syncNow}.
+   *
+   * @throws {StorageError} `write-failed`: exit.
+   */
+  syncNow(): void {
+    this.#file.syncNow();
+  }
+
+  /** See {@linkcode RecordFile.mark}. */
+  mark(): void {
+    this.#file.mark();
+  }
+
   /**
    * Begins the next generation with `first`, which stands for everything
    * appended so far. Nothing may be appended until it resolves.
@@ -120,6 +144,9 @@ export class GenerationLog {
    * @throws {StorageError} `write-failed`, `open-failed`: exit.
    */
   async renew(first: Uint8Array): Promise<void> {
+    if (this.#next !== undefined || this.#preparing !== undefined) {
+      throw new Error("The next generation is prepared: use renewNow");
+    }
     const generation = this.#generation + 1;
     const file = await begin(this.#disk, this.#directory, {
       options: this.#options,
@@ -132,9 +159,73 @@ export class GenerationLog {
     this.#file = file;
   }
 
-  /** Marks what is synced and closes; see {@linkcode RecordFile.close}. */
-  close(): Promise<void> {
-    return this.#file.close();
+  /**
+   * Makes the file of the next generation, for {@linkcode renewNow}. Appends and
+   * syncs go on meanwhile.
+   *
+   * @throws {StorageError} `write-failed`, `open-failed`: exit.
+   */
+  prepare(): Promise<void> {
+    return this.#preparing ??= this.#prepare();
+  }
+
+  /** Whether {@linkcode prepare} has been done since the last {@linkcode renewNow}. */
+  get isPrepared(): boolean {
+    return this.#next !== undefined;
+  }
+
+  /**
+   * As {@linkcode renew}, but blocks the process for one sync. The old file goes
+   * later.
+   *
+   * @throws {Error} The next generation is not prepared.
+   * @throws {StorageError} `write-failed`: exit.
+   */
+  renewNow(first: Uint8Array): void {
+    const next = this.#next;
+    if (next === undefined) throw new Error("No next generation is prepared");
+    next.append([first]);
+    next.syncNow();
+    next.mark();
+    const [old, generation] = [this.#file, this.#generation];
+    this.#file = next;
+    this.#generation += 1;
+    this.#next = undefined;
+    this.#preparing = undefined;
+    this.#discarding = old.close().then(() => this.#remove(generation));
+    // Told by the next preparation, or by the close.
+    this.#discarding.catch(() => {});
+  }
+
+  /**
+   * Marks what is synced and closes; see {@linkcode RecordFile.close}.
+   *
+   * @throws {StorageError} `write-failed`: exit.
+   */
+  async close(): Promise<void> {
+    try {
+      await this.#discarding;
+      await this.#preparing;
+      const next = this.#next;
+      this.#next = undefined;
+      if (next !== undefined) {
+        await next.close();
+        this.#remove(this.#generation + 1);
+      }
+    } finally {
+      await this.#file.close();
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    await this.#discarding;
+    const { name } = this.#options;
+    const path = pathOf(this.#directory, name, this.#generation + 1);
+    const { file } = await RecordFile.open(this.#disk, path, {
+      ...this.#options,
+      onRecord: () => {},
+    });
+    this.#next = file;
   }
 
   #remove(generation: number): void {

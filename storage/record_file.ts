@@ -178,6 +178,29 @@ export class RecordFile {
     await this.#syncAll();
   }
 
+  /** Whether a {@linkcode sync} is under way. */
+  get isSyncing(): boolean {
+    return this.#runningSync !== undefined;
+  }
+
+  /**
+   * As {@linkcode sync}, but blocks the process until it is done. Only while no
+   * other sync is under way: the system tells of a failed write once, and would
+   * tell it to only one of two.
+   *
+   * @throws {StorageError} `write-failed`; exit, and answer nobody.
+   */
+  syncNow(): void {
+    this.#assertOpen();
+    if (this.#runningSync !== undefined) {
+      throw new Error(`Cannot sync "${this.path}" at once: a sync runs`);
+    }
+    const size = this.#size;
+    if (this.#syncedSize === size) return;
+    this.#attempt(() => this.#handle.syncNow());
+    this.#noteSynced(size);
+  }
+
   /**
    * Notes in the file that all of it is synced, if that is so and not noted
    * yet. Costs one small write and no sync. Call it when nothing has been
@@ -289,6 +312,10 @@ export class RecordFile {
       this.#runningSync = undefined;
     }
     if (this.#failure !== undefined) throw this.#failure;
+    this.#noteSynced(size);
+  }
+
+  #noteSynced(size: number): void {
     this.#syncedSize = size;
   }
 

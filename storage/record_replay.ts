@@ -29,6 +29,8 @@ export interface ReplayOptions {
   readonly kind: string;
   /** A record with a longer payload is bad. */
   readonly recordBytesMax: number;
+  /** Payloads are views, of use only until `onRecord` returns; by default copies. */
+  readonly givesViews?: boolean;
   /** See `RecordFile.open`. */
   onRecord(payload: Uint8Array, position: number): void;
 }
@@ -83,8 +85,8 @@ export function replayRecords(file: DiskFile, options: ReplayOptions): Replay {
     isMarked = record.length === 0;
     if (!isMarked) {
       const offset = record.offset + RECORD_HEADER_BYTES;
-      const payload = window.bytes.slice(offset, offset + record.length);
-      options.onRecord(payload, end);
+      const payload = window.bytes.subarray(offset, offset + record.length);
+      options.onRecord(options.givesViews ? payload : payload.slice(), end);
     }
     end += RECORD_HEADER_BYTES + record.length;
   }

@@ -10,14 +10,18 @@ export interface Planted {
 
 /**
  * Copies folders of the repository to a directory of their own, with the bug
- * in one file.
+ * in it; some need several places.
  *
  * @returns The directory, to be removed by the caller.
  * @throws {Error} The place is not there, or there are several.
  */
-export function plant(folders: readonly string[], bug: Planted): string {
+export function plant(
+  folders: readonly string[],
+  bug: Planted | readonly Planted[],
+): string {
+  const bugs = "file" in bug ? [bug] : bug;
   const directory = Deno.makeTempDirSync({ prefix: "planted_" });
-  let isPlanted = false;
+  const planted = new Set<Planted>();
   const copy = (path: string) => {
     const source = new URL(`../${path}`, import.meta.url);
     Deno.mkdirSync(`${directory}/${path}`, { recursive: true });
@@ -33,16 +37,16 @@ export function plant(folders: readonly string[], bug: Planted): string {
       const text = Deno.readTextFileSync(
         new URL(`../${file}`, import.meta.url),
       );
-      isPlanted ||= file === bug.file;
-      Deno.writeTextFileSync(
-        `${directory}/${file}`,
-        file === bug.file ? mutate(text, bug) : text,
-      );
+      const here = bugs.filter((bug) => bug.file === file);
+      for (const bug of here) planted.add(bug);
+      Deno.writeTextFileSync(`${directory}/${file}`, here.reduce(mutate, text));
     }
   };
   try {
     for (const folder of folders) copy(folder);
-    if (!isPlanted) throw new Error(`There is no file ${bug.file}`);
+    for (const bug of bugs) {
+      if (!planted.has(bug)) throw new Error(`There is no file ${bug.file}`);
+    }
   } catch (error) {
     Deno.removeSync(directory, { recursive: true });
     throw error;

@@ -9,6 +9,21 @@ const LINES_MAX = 600;
 const LAYERS: readonly (readonly [string, readonly string[]])[] = [
   ["main.ts", ["nodes", "clients"]],
   ["clients", ["clients", "nodes/host", "protocol"]],
+  ["nodes/witness", [
+    "nodes/witness",
+    "nodes/chat",
+    "nodes/host",
+    "storage",
+    "election",
+    "protocol",
+  ]],
+  ["nodes/chat", [
+    "nodes/chat",
+    "nodes/host",
+    "storage",
+    "election",
+    "protocol",
+  ]],
   ["nodes/chain", ["nodes/chain", "nodes/host", "storage", "protocol"]],
   ["nodes/host", ["nodes/host", "storage", "protocol", "deno.json"]],
   ["storage", ["storage", "protocol"]],

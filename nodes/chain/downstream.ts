@@ -174,7 +174,7 @@ export class Downstream<Source> {
   #takeAnswers(id: LinkId, link: Link, nowMs: number): void {
     try {
       readAnswers(link.reader, {
-        ack: (position) => this.#takeAck(id, position),
+        ack: (position) => this.#takeAck(id, link, position),
         route: (route) => this.#takeRoute(id, link, route),
       });
     } catch (error) {
@@ -188,7 +188,7 @@ export class Downstream<Source> {
     this.choose(nowMs);
   }
 
-  #takeAck(id: LinkId, position: number): void {
+  #takeAck(id: LinkId, link: Link, position: number): void {
     if (!this.#links.has(id)) return; // Given up by the answer before this one.
     if (
       id !== this.#successors.activeLink ||
@@ -199,8 +199,11 @@ export class Downstream<Source> {
         `Cannot take ack of ${position} bytes: fewer were sent`,
       );
     }
-    const before = this.#outbox.queue.start;
-    this.#host.acknowledged(this.#outbox.acknowledge(position), before);
+    const { queue } = this.#outbox;
+    const before = queue.start;
+    const done = this.#outbox.acknowledge(position);
+    if (queue.start > before) this.#successors.acknowledged(link.target);
+    this.#host.acknowledged(done, before);
   }
 
   #takeRoute(id: LinkId, link: Link, route: Route): void {

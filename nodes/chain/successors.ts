@@ -16,9 +16,14 @@ interface Target {
   link: LinkId | undefined;
   route: Route | undefined;
   problem: Problem | undefined;
-  /** Attempts to reach it since it last told its route. */
+  /** Attempts to reach it since it last was of use. */
   attempts: number;
+  /** Since when its link is known to stand. */
+  standsSinceMs: number | undefined;
 }
+
+/** A link that stands for so long is of use, though nothing is sent on it. */
+const LASTING_MS = 1_000;
 
 /** What is to be done about the traffic. */
 export type Choice =
@@ -59,6 +64,7 @@ export class Successors {
       route: undefined,
       problem: undefined,
       attempts: 0,
+      standsSinceMs: undefined,
     }));
   }
 
@@ -91,6 +97,16 @@ export class Successors {
     const entry = this.#targets[target];
     entry.link = link;
     entry.route = undefined;
+    entry.standsSinceMs = undefined;
+  }
+
+  /**
+   * The target has acknowledged something: the next attempt is a first one.
+   * Its route does not say as much: a node that is full tells it as well,
+   * before it says so.
+   */
+  acknowledged(target: number): void {
+    this.#targets[target].attempts = 0;
   }
 
   /** Why `target` cannot be used, if so. */
@@ -113,7 +129,6 @@ export class Successors {
     const { nodes } = route;
     entry.route = route;
     entry.problem = undefined;
-    entry.attempts = 0;
     const isCycle = nodes.some((node) =>
       node.incarnation === this.#self.incarnation
     );
@@ -130,6 +145,11 @@ export class Successors {
 
   /** What to do now; call after every change and at {@linkcode wakeAtMs}. */
   choose(nowMs: number): Choice {
+    for (const entry of this.#targets) {
+      if (entry.link === undefined) continue;
+      entry.standsSinceMs ??= nowMs;
+      if (nowMs - entry.standsSinceMs >= LASTING_MS) entry.attempts = 0;
+    }
     const best = this.#targets.findIndex((_, index) =>
       this.#reachesTail(index)
     );

@@ -19,6 +19,8 @@ export interface Flag<T> extends FlagText {
   readonly value?: FlagValue<T>;
   /** What holds when nobody says anything; `undefined`: it must be said. */
   readonly absent?: { readonly value: T; readonly text: string };
+  /** It may be given more than once, and its value is a list: all of them. */
+  readonly isRepeated?: true;
 }
 
 interface ValueText<T> extends FlagText {
@@ -51,6 +53,13 @@ export function defaultFlag<T>(
 /** A flag without a value; in a variable `1` and `0`. */
 export function switchFlag(flag: FlagText): Flag<boolean> {
   return { ...flag, absent: { value: false, text: "" } };
+}
+
+/** A flag of a list that may be given more than once; its lists are joined in order. */
+export function repeatedFlag<T>(
+  flag: ValueText<readonly T[]>,
+): Flag<readonly T[]> {
+  return { ...flag, isRepeated: true, absent: { value: [], text: "" } };
 }
 
 /** A value that only a variable can set: flags are seen by `ps`. */

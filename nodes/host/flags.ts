@@ -9,7 +9,7 @@ import {
   type Message,
   text,
 } from "@optique/core/message";
-import { optional } from "@optique/core/modifiers";
+import { multiple, optional } from "@optique/core/modifiers";
 import { ensureNonEmptyString } from "@optique/core/nonempty";
 import { type Parser, parseSync, type Suggestion } from "@optique/core/parser";
 import {
@@ -308,6 +308,10 @@ function optionOf(
       .map((value) => value === true ? true : undefined);
   }
   const value = valueParserOf(flag.value, (input) => isForgotten(input, flag));
+  if (flag.isRepeated) {
+    const one = option(first, ...others, value, { description, errors });
+    return multiple(one).map((all) => all.length > 0 ? all.flat() : undefined);
+  }
   return optional(option(first, ...others, value, { description, errors }));
 }
 

@@ -11,6 +11,7 @@ import {
   PeerError,
 } from "../../protocol/handshake.ts";
 import { INCARNATION_BYTES } from "../../protocol/ids.ts";
+import { settleWithin } from "./settle_within.ts";
 
 /** Bytes that may wait to be sent on one link; beyond it the link is given up. */
 export const SEND_QUEUE_BYTES_MAX = 2_097_152;
@@ -116,22 +117,24 @@ export class Link {
   abort(): void {
     this.#isClosed = true;
     clearInterval(this.#timer);
-    try {
-      this.#conn.close();
-    } catch {
-      // It is closed already, which is what was wanted.
-    }
+    closeConn(this.#conn);
   }
 
   /**
-   * Sends what waits and `lastWords`, lets the peer read them, and closes.
-   * Closing with unread input would reset the connection and could take the
-   * last words with it.
+   * Sends what waits and `lastWords`, lets the peer read them, and closes; all
+   * of it within a second. Closing with unread input would reset the
+   * connection and could take the last words with it.
    */
   async close(lastWords?: Uint8Array): Promise<void> {
     if (this.#isClosed) return;
     clearInterval(this.#timer);
-    const timer = setTimeout(() => this.abort(), LINGER_MS);
+    // A write that waits for a peer who does not read may outlive its
+    // connection (Deno 2.7), so nothing but the clock ends this for certain.
+    await settleWithin(this.#takeLeave(lastWords), LINGER_MS);
+    this.abort();
+  }
+
+  async #takeLeave(lastWords?: Uint8Array): Promise<void> {
     try {
       if (lastWords !== undefined) await this.send(lastWords);
       else await this.#sending;
@@ -144,9 +147,6 @@ export class Link {
       }
     } catch {
       // The peer did not wait for the end: nobody is left to tell.
-    } finally {
-      clearTimeout(timer);
-      this.abort();
     }
   }
 
@@ -214,6 +214,15 @@ export interface OpenLink {
   readonly rest: Uint8Array;
 }
 
+/** How to dial. */
+export interface DialOptions {
+  readonly silentMsMax: number;
+  /** How long the connection may take, and then the handshake; 5 s unless given. */
+  readonly waitMs?: number;
+  /** Gives the attempt up; a link that stands already is left alone. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Connects and shakes hands.
  *
@@ -222,20 +231,24 @@ export interface OpenLink {
 export async function dial(
   address: Address,
   greeting: Greeting,
-  options: { silentMsMax: number; signal?: AbortSignal },
+  options: DialOptions,
 ): Promise<OpenLink> {
-  const conn = await connect(address, options.signal);
-  const onAbort = () => conn.close();
-  options.signal?.addEventListener("abort", onAbort, { once: true });
+  const { silentMsMax, signal } = options;
+  const waitMs = options.waitMs ?? HANDSHAKE_WAIT_MS;
+  const conn = await connect(address, { waitMs, signal });
+  const onAbort = () => closeConn(conn);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  if (signal?.aborted) onAbort();
   try {
     return await shakeHands(conn, {
       side: "dial",
       greeting,
       first: new Uint8Array(0),
-      silentMsMax: options.silentMsMax,
+      silentMsMax,
+      waitMs,
     });
   } finally {
-    options.signal?.removeEventListener("abort", onAbort);
+    signal?.removeEventListener("abort", onAbort);
   }
 }
 
@@ -265,7 +278,7 @@ export async function shakeHands(
   let isLate = false;
   const timer = setTimeout(() => {
     isLate = true;
-    conn.close();
+    closeConn(conn);
   }, waitMs);
   try {
     await writeAll(conn, handshake.start());
@@ -340,40 +353,57 @@ export function backoffMs(
   return attempt === 0 ? 0 : dice * Math.min(waitMsMax, 50 * 2 ** attempt);
 }
 
-async function connect(
+/**
+ * Connects.
+ *
+ * @throws {WireError} `timeout` or `link-lost`; its cause is the system's error.
+ */
+export async function connect(
   address: Address,
-  signal?: AbortSignal,
+  options: { waitMs: number; signal?: AbortSignal | undefined },
 ): Promise<Deno.TcpConn> {
-  let isLate = false;
+  const { waitMs, signal } = options;
+  if (signal?.aborted) throw new WireError("link-lost", "Given up");
+  let isGivenUp = false;
   const connecting = Deno.connect({
     hostname: address.host,
     port: address.port,
   });
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const fail = (code: "timeout" | "link-lost", text: string) => {
-      isLate = true;
-      reject(new WireError(code, text));
-    };
-    timer = setTimeout(
-      () => fail("timeout", `No answer within ${HANDSHAKE_WAIT_MS} ms`),
-      HANDSHAKE_WAIT_MS,
-    );
-    signal?.addEventListener("abort", () => fail("link-lost", "Given up"), {
-      once: true,
-    });
-  });
+  const given = Promise.withResolvers<never>();
+  const giveUp = (code: "timeout" | "link-lost", text: string) => {
+    isGivenUp = true;
+    given.reject(new WireError(code, text));
+  };
+  const timer = setTimeout(
+    () => giveUp("timeout", `No answer within ${waitMs} ms`),
+    waitMs,
+  );
+  const onAbort = () => giveUp("link-lost", "Given up");
+  signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    const conn = await Promise.race([connecting, late]);
+    const conn = await Promise.race([connecting, given.promise]);
+    // Given up in the same turn, and nobody waits for it any more.
+    if (isGivenUp) await given.promise;
     conn.setNoDelay(true);
     return conn;
   } catch (cause) {
     // Should it come after all, nobody waits for it any more.
-    if (isLate) connecting.then((conn) => conn.close(), () => {});
+    if (isGivenUp) connecting.then(closeConn, () => {});
     if (cause instanceof WireError) throw cause;
     throw new WireError("link-lost", reasonOf(cause), { cause });
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/** Closes a connection that may be closed already. */
+export function closeConn(conn: Deno.Conn): void {
+  try {
+    conn.close();
+  } catch (error) {
+    // It is closed already, which is what was wanted.
+    if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
 }
 

@@ -9,7 +9,14 @@ import {
 import { WireError } from "../../protocol/errors.ts";
 import { PREFACE } from "../../protocol/frame.ts";
 import { encodeError } from "../../protocol/handshake.ts";
-import { type Greeting, Link, type OpenLink, shakeHands } from "./link.ts";
+import {
+  closeConn,
+  type Greeting,
+  HANDSHAKE_WAIT_MS,
+  Link,
+  type OpenLink,
+  shakeHands,
+} from "./link.ts";
 import type { Log } from "./log.ts";
 
 /** Bytes of a connection's first read: they show what it speaks. */
@@ -22,7 +29,7 @@ const STRANGER_WAIT_MS = 2_000;
 const REFUSALS_LOGGED_MAX = 5;
 
 /** From where plain text is accepted. */
-export type LinesFrom = "none" | "loopback" | "private";
+export type LinesFrom = "none" | "loopback" | "private" | "any";
 
 /** What a listener needs to know, and whom it hands connections to. */
 export interface ListenerOptions {
@@ -32,11 +39,15 @@ export interface ListenerOptions {
   readonly lines: LinesFrom;
   /** Connections at once, handshakes included. */
   readonly connectionsMax: number;
+  /** How long a handshake may take; 5 s unless given. */
+  readonly handshakeWaitMs?: number;
   readonly log: Log;
   /** A framed link whose peer has shown who it is. */
   onLink(open: OpenLink): void;
   /** A plain-text connection; `first` was read already. */
   onLines(link: Link, first: Uint8Array): void;
+  /** How a plain-text connection is refused, as a line; by default as a chain does. */
+  lineRefusal?(error: WireError): string;
 }
 
 /** Accepts connections until it is closed. */
@@ -69,7 +80,7 @@ export class Listener {
   /** Accepts no more, and ends handshakes under way. */
   close(): void {
     this.#listener.close();
-    for (const conn of this.#waiting) conn.close();
+    for (const conn of this.#waiting) closeConn(conn);
   }
 
   async #accept(): Promise<void> {
@@ -77,6 +88,8 @@ export class Listener {
       try {
         const conn = await this.#listener.accept();
         conn.setNoDelay(true);
+        // Somebody who only listens may be gone for days unnoticed.
+        conn.setKeepAlive(true);
         void this.#sort(conn);
       } catch (error) {
         if (error instanceof Deno.errors.BadResource) return;
@@ -97,34 +110,52 @@ export class Listener {
         `This node has ${connectionsMax} connections, which is its limit`;
       return await this.#refuse(conn, new WireError("busy", text));
     }
-    if (greeting.key === undefined && !isPrivateAddress(ip)) {
+    const isOpen = this.#options.lines === "any" || greeting.key !== undefined;
+    if (!isOpen && !isPrivateAddress(ip)) {
       const text =
         `This node has no cluster key and talks to private addresses only, not to ${ip}`;
       return await this.#refuse(conn, new WireError("not-private", text));
     }
-    const first = await this.#readFirst(conn);
+    const first = await this.#readFirst(conn, this.#firstWaitMs);
     if (first === undefined) return this.release();
     if (first[0] === PREFACE[0]) await this.#greet(conn, first);
     else await this.#admitLines(conn, first);
   }
 
-  async #readFirst(conn: Deno.TcpConn): Promise<Uint8Array | undefined> {
+  /**
+   * How long a stranger may be silent. Who may type lines may take his time;
+   * a node speaks at once, and whoever does not only takes its place.
+   */
+  get #firstWaitMs(): number | undefined {
+    if (this.#options.lines !== "none") return undefined;
+    return this.#options.handshakeWaitMs ?? HANDSHAKE_WAIT_MS;
+  }
+
+  async #readFirst(
+    conn: Deno.TcpConn,
+    waitMs: number | undefined,
+  ): Promise<Uint8Array | undefined> {
     const buffer = new Uint8Array(FIRST_READ_BYTES);
     this.#waiting.add(conn);
+    const timer = waitMs === undefined
+      ? undefined
+      : setTimeout(() => closeConn(conn), waitMs);
     try {
       const count = await conn.read(buffer);
       if (count !== null) return buffer.slice(0, count);
-      conn.close();
     } catch {
       // Gone before it said anything, or we are closing: nobody to tell.
     } finally {
+      clearTimeout(timer);
       this.#waiting.delete(conn);
     }
+    closeConn(conn);
     return undefined;
   }
 
   async #greet(conn: Deno.TcpConn, first: Uint8Array): Promise<void> {
     const { greeting, silentMsMax, onLink } = this.#options;
+    const waitMs = this.#options.handshakeWaitMs ?? HANDSHAKE_WAIT_MS;
     this.#waiting.add(conn);
     try {
       onLink(
@@ -133,6 +164,7 @@ export class Listener {
           greeting,
           first,
           silentMsMax,
+          waitMs,
         }),
       );
     } catch (error) {
@@ -147,9 +179,9 @@ export class Listener {
   async #admitLines(conn: Deno.TcpConn, first: Uint8Array): Promise<void> {
     const { lines, onLines } = this.#options;
     const ip = conn.remoteAddr.hostname;
-    const isAdmitted = lines === "private"
-      ? isPrivateAddress(ip)
-      : lines === "loopback" && isLoopbackAddress(ip);
+    const isAdmitted = lines === "any" ||
+      (lines === "private" && isPrivateAddress(ip)) ||
+      (lines === "loopback" && isLoopbackAddress(ip));
     if (isAdmitted) {
       onLines(new Link(conn, { silentMsMax: undefined }), first);
       return;
@@ -167,12 +199,15 @@ export class Listener {
     known?: Uint8Array,
   ): Promise<void> {
     this.#noteRefusal(conn, error);
-    const timer = setTimeout(() => conn.close(), STRANGER_WAIT_MS);
-    const first = known ?? await this.#readFirst(conn);
-    clearTimeout(timer);
+    const first = known ?? await this.#readFirst(conn, STRANGER_WAIT_MS);
     if (first !== undefined) {
       const link = new Link(conn, { silentMsMax: undefined });
-      await link.close(refusal(error, first[0] === PREFACE[0]));
+      const isFramed = first[0] === PREFACE[0];
+      await link.close(
+        isFramed ? frameRefusal(error) : new TextEncoder().encode(
+          this.#options.lineRefusal?.(error) ?? lineRefusal(error),
+        ),
+      );
     }
     this.release();
   }
@@ -197,10 +232,11 @@ export class Listener {
   }
 }
 
-function refusal(error: WireError, isFramed: boolean): Uint8Array {
-  if (!isFramed) {
-    return new TextEncoder().encode(`error 0 ${error.code} ${error.message}\n`);
-  }
+function lineRefusal(error: WireError): string {
+  return `error 0 ${error.code} ${error.message}\n`;
+}
+
+function frameRefusal(error: WireError): Uint8Array {
   const frame = encodeError(error);
   const bytes = new Uint8Array(PREFACE.length + frame.length);
   bytes.set(PREFACE);

@@ -6,13 +6,10 @@ import {
   type FlagTable,
   optionalFlag,
 } from "../../nodes/host/flag_table.ts";
-import {
-  type FlagValue,
-  path,
-  wholeNumber,
-} from "../../nodes/host/flag_values.ts";
+import { path, wholeNumber } from "../../nodes/host/flag_values.ts";
 import { orExit, parseFlags } from "../../nodes/host/flags.ts";
 import { ChainBench } from "./chain/chain_bench.ts";
+import { seconds } from "./seconds.ts";
 import { Workbench } from "./workbench.ts";
 
 /** What `bench chain` is, in a sentence. */
@@ -79,20 +76,4 @@ export async function benchChain(args: readonly string[]): Promise<number> {
     removeEventListener("unhandledrejection", onRejection);
     request.close();
   }
-}
-
-/** A time in seconds, parts of them included. */
-function seconds(bounds: { min: number; max: number }): FlagValue<number> {
-  return {
-    metavar: "S",
-    parse: (text) => {
-      const value = Number(text);
-      const isNumber = /^\d{1,9}(?:\.\d{1,3})?$/.test(text);
-      if (isNumber && value >= bounds.min && value <= bounds.max) return value;
-      throw new RangeError(
-        `"${text}" is no number of seconds, wanted ${bounds.min} to ${bounds.max}`,
-      );
-    },
-    format: String,
-  };
 }

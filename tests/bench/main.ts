@@ -2,6 +2,7 @@
 
 import { FlagsExit, orExit } from "../../nodes/host/flags.ts";
 import { benchChain, CHAIN_BENCH_ABOUT } from "./chain.ts";
+import { benchChat, CHAT_BENCH_ABOUT } from "./chat.ts";
 
 const BENCHES: Readonly<
   Record<string, {
@@ -10,6 +11,7 @@ const BENCHES: Readonly<
   }>
 > = {
   chain: { about: CHAIN_BENCH_ABOUT, run: benchChain },
+  chat: { about: CHAT_BENCH_ABOUT, run: benchChat },
 };
 
 const [name, ...args] = Deno.args;

@@ -18,7 +18,7 @@ Deno.test("bench: an unknown name is one line and exit code 2", async () => {
   assertEquals(await bench("chian"), {
     code: 2,
     stdout: "",
-    stderr: 'skein bench: "chian" is no bench; wanted: chain\n',
+    stderr: 'skein bench: "chian" is no bench; wanted: chain, chat\n',
   });
 });
 
@@ -26,9 +26,12 @@ Deno.test("bench: help names every bench, and each has its own", async () => {
   const all = await bench("--help");
   assertEquals(all.code, 0);
   assertStringIncludes(all.stdout, "chain");
-  const one = await bench("chain", "--help");
-  assertEquals(one.code, 0);
-  assertStringIncludes(one.stdout, "--seconds");
+  assertStringIncludes(all.stdout, "chat");
+  for (const name of ["chain", "chat"]) {
+    const one = await bench(name, "--help");
+    assertEquals(one.code, 0);
+    assertStringIncludes(one.stdout, "--seconds");
+  }
 });
 
 Deno.test("bench: a wrong flag is one line and exit code 2", async () => {

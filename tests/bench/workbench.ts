@@ -44,6 +44,11 @@ export class Workbench implements AsyncDisposable {
     return path;
   }
 
+  /** Makes an empty folder of its own, on the disk; returns its path. */
+  folder(name: string): string {
+    return Deno.makeTempDirSync({ dir: this.#openFolder(), prefix: name });
+  }
+
   /** Ends all processes, then removes all files. May be called again. */
   async close(): Promise<void> {
     this.#isClosed = true;

@@ -336,7 +336,7 @@ Deno.test("send core: a link that breaks is told, and another attempt follows", 
   assertEquals(sender.all("dial").at(-1), {
     kind: "dial",
     target: 0,
-    attempt: 0,
+    attempt: 1,
   });
 });
 
@@ -357,8 +357,11 @@ Deno.test("send core: targets are tried in turn, each once before the waits grow
   const dials = sender.all("dial");
   assertEquals(dials.map(({ target }) => target), [0, 1, 2, 0, 1, 2, 0]);
   assertEquals(dials.map(({ attempt }) => attempt), [0, 0, 0, 1, 1, 1, 2]);
-  // Whoever tells a route is one to go back to at once.
+  // Whoever acknowledges something is one to go back to at once.
+  sender.type("one\n");
   sender.connect();
+  sender.written();
+  sender.acknowledge(1);
   sender.breakLink();
   assertEquals(sender.all("dial").at(-1), {
     kind: "dial",
@@ -367,11 +370,11 @@ Deno.test("send core: targets are tried in turn, each once before the waits grow
   });
 });
 
-Deno.test("send core: a link without a route does not make the waits short again", () => {
+Deno.test("send core: a node that tells its route and then refuses does not make the waits short again", () => {
   const sender = new DrivenSender();
-  for (let i = 0; i < 3; i++) {
-    sender.connect("no route");
-    sender.breakLink();
+  for (const route of ["no route", ROUTE, ROUTE] as const) {
+    sender.connect(route);
+    sender.arrive(encodeError(new WireError("busy", "it is full")));
   }
   assertEquals(sender.all("dial").map(({ attempt }) => attempt), [0, 1, 2, 3]);
 });

@@ -103,6 +103,16 @@ Deno.test("build: a self-extracting file works like a plain program", async (t) 
       await assertStops(chain, { env, how: "end of input" });
       await assertStops(chain, { env, how: "SIGTERM" });
     });
+    await t.step(
+      "a chat server founds its group, with a database",
+      async () => {
+        await assertStops(`${folder}/skein-chat`, {
+          ...{ env, how: "SIGTERM" },
+          args: ["--data", `${folder}/data`, "--listen-replica", "127.0.0.1:0"],
+        });
+        assert(namesIn(`${folder}/data`).includes("state.db"));
+      },
+    );
     await t.step("without HOME it unpacks under TMPDIR", async () => {
       const temporary = `${folder}/tmp`;
       Deno.mkdirSync(temporary);
@@ -185,6 +195,10 @@ Deno.test({
     await withBuilt("compile", async (folder) => {
       for (const { name } of ROLES) await assertWorks(`${folder}/${name}`, {});
       await assertStops(`${folder}/skein-chain`, { env: {}, how: "SIGTERM" });
+      await assertStops(`${folder}/skein-chat`, {
+        ...{ env: {}, how: "SIGTERM" },
+        args: ["--data", `${folder}/data`, "--listen-replica", "127.0.0.1:0"],
+      });
     });
   },
 });
@@ -217,6 +231,7 @@ async function assertStops(
   options: {
     readonly env: Record<string, string>;
     readonly how: "end of input" | "SIGTERM";
+    readonly args?: readonly string[];
   },
 ): Promise<void> {
   using ports = PortBlock.reserve();
@@ -224,7 +239,7 @@ async function assertStops(
   const child = new Deno.Command(file, {
     args: [
       ...["-l", `127.0.0.1:${ports.base}`, "--admin", admin],
-      "--exit-with-parent",
+      ...["--exit-with-parent", ...options.args ?? []],
     ],
     env: options.env,
     stdin: "piped",

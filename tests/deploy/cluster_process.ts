@@ -19,9 +19,9 @@ export class ClusterSite implements AsyncDisposable {
   readonly #started: ClusterProcess[] = [];
   readonly #seen = new Map<number, ProcessId>();
 
-  /** Starts the chain here. */
-  start(): ClusterProcess {
-    const started = new ClusterProcess(this.flags("chain"));
+  /** Starts a fleet here. */
+  start(fleet = "chain", ...flags: string[]): ClusterProcess {
+    const started = new ClusterProcess([...this.flags(fleet), ...flags]);
     this.#started.push(started);
     return started;
   }

@@ -44,6 +44,7 @@ async function launch(
       program,
       screen,
       states,
+      fresh: false,
       ...options,
     });
     const code = await launcher.run();

@@ -1,11 +1,9 @@
 /** One node of a chain under test, over all its lives. */
 
-import { get } from "node:http";
+import { type AdminPage, adminPage } from "./admin_page.ts";
 import { program } from "./program.ts";
 import { describeExit, type Exit, RunningProcess } from "./running_process.ts";
 import { until } from "./until.ts";
-
-const ANSWER_WAIT_MS = 2_000;
 
 /** What a node is told. */
 export interface NodeOptions {
@@ -20,12 +18,6 @@ export interface NodeOptions {
   readonly host?: string;
   /** What to run it under: `ip netns exec …`, for one. */
   readonly under?: readonly string[];
-}
-
-/** An answer of the admin port. */
-export interface Page {
-  readonly status: number;
-  readonly text: string;
 }
 
 /** A node that can be started, frozen, killed and started again. */
@@ -138,9 +130,9 @@ export class ChainNode implements AsyncDisposable {
   }
 
   /** A page of the admin port; undefined when nobody answers. */
-  async page(path: string): Promise<Page | undefined> {
+  async page(path: string): Promise<AdminPage | undefined> {
     if (this.admin === undefined) throw new Error(`${this.name} has no admin`);
-    return await ask(`http://${this.admin}${path}`);
+    return await adminPage(this.admin, path);
   }
 
   /** Waits until it says that messages reach a tail. */
@@ -179,26 +171,4 @@ export class ChainNode implements AsyncDisposable {
     this.#isToEnd = true;
     for (const run of this.#runs) await run[Symbol.asyncDispose]();
   }
-}
-
-/** One request; `node:http` because `fetch` would go through `HTTP_PROXY`. */
-function ask(url: string): Promise<Page | undefined> {
-  return new Promise((resolve) => {
-    const fail = () => resolve(undefined);
-    const request = get(
-      url,
-      { agent: false, signal: AbortSignal.timeout(ANSWER_WAIT_MS) },
-      (response) => {
-        let text = "";
-        response.setEncoding("utf8");
-        response.on("data", (part: string) => text += part);
-        response.on("error", fail);
-        response.on(
-          "end",
-          () => resolve({ status: response.statusCode ?? 0, text }),
-        );
-      },
-    );
-    request.on("error", fail);
-  });
 }

@@ -1,5 +1,8 @@
 /** Machines of their own on one wire: Linux network namespaces on a bridge. */
 
+/** A hardware address that no machine has; locally administered. */
+const NOBODY = "02:00:00:00:00:01";
+
 /** One machine. */
 export interface Machine {
   /** Its namespace. */
@@ -42,6 +45,37 @@ export class Network implements Disposable {
       host: address.split("/")[0],
       under: ["ip", "netns", "exec", own],
     };
+  }
+
+  /**
+   * Connects this process's own machine too, with `address`, which must be in
+   * nobody else's network.
+   */
+  join(address: string): void {
+    const bridge = `${this.#tag}-wire`;
+    // 15 characters are what the name of an interface may have.
+    const own = `sk${Math.floor(Math.random() * 1e12).toString(36)}`;
+    ip(
+      ...["link", "add", own, "type", "veth"],
+      ...["peer", "name", "test", "netns", bridge],
+    );
+    // It goes when its other end does, with the bridge.
+    ip("-n", bridge, "link", "set", "dev", "test", "master", "br0", "up");
+    ip("address", "add", address, "dev", own);
+    ip("link", "set", own, "up");
+  }
+
+  /** Lets what one machine sends to another one be lost, and nothing else. */
+  lose(from: Machine, to: Machine): void {
+    ip(
+      ...["-n", from.name, "neigh", "replace", to.host, "dev", "eth0"],
+      ...["lladdr", NOBODY, "nud", "permanent"],
+    );
+  }
+
+  /** Ends {@linkcode lose}. */
+  find(from: Machine, to: Machine): void {
+    ip("-n", from.name, "neigh", "del", to.host, "dev", "eth0");
   }
 
   /** Pulls a machine's plug: nobody is told, packets just stop. */

@@ -2,6 +2,14 @@
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 
+const GROUP = [
+  "--allow-net",
+  "--allow-read",
+  "--allow-write",
+  "--allow-sys=hostname,statfs",
+  "--allow-env=SKEIN_*,HOSTNAME,SERVER*,REPLICA_PORT*,CLIENT_PORT*,WITNESS*,DATA_DIR",
+] as const;
+
 /** The same permissions as the executables have: see `deploy/build.ts`. */
 const FROM_CHECKOUT = {
   "skein-chain": [
@@ -13,6 +21,8 @@ const FROM_CHECKOUT = {
     MAIN,
     "chain",
   ],
+  "skein-chat": [...GROUP, MAIN, "chat"],
+  "skein-witness": [...GROUP, MAIN, "witness"],
   "skein": [
     "--allow-net",
     "--allow-read",

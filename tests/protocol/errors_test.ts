@@ -1,7 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { isWireCode, WIRE_CODES, WireError } from "../../protocol/errors.ts";
 
-const INDEFINITE = ["timeout", "shutting-down", "link-lost"];
+const INDEFINITE = [
+  ...["timeout", "shutting-down", "link-lost"],
+  ...["session-unknown", "session-moved", "sequence-stale", "slow-consumer"],
+];
 
 Deno.test("errors: every code says whether the thing may have happened", () => {
   const codes = Object.keys(WIRE_CODES);

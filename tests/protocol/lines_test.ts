@@ -108,6 +108,28 @@ Deno.test("lines: a view of a larger buffer is read alone", () => {
   assertEquals(countLines(bytes.subarray(start, start + 4)), 2);
 });
 
+Deno.test("lines: text is counted wherever it stands in memory, as one counts it byte by byte", () => {
+  // Around a newline and around the highest bit, where words may deceive.
+  const byte = fc.constantFrom(1, 9, 10, 11, 12, 13, 32, 97, 126, 127);
+  const text = fc.array(byte, { maxLength: 90, size: "max" });
+  const place = fc.integer({ min: 0, max: 90 });
+  fc.assert(
+    fc.property(text, fc.nat(9), place, (text, offset, nulAt) => {
+      const memory = new Uint8Array(offset + text.length + 1).fill(10);
+      memory.set(text, offset);
+      const bytes = memory.subarray(offset);
+      assertEquals(
+        countLines(bytes),
+        bytes.filter((byte) => byte === 10).length,
+      );
+      if (nulAt >= text.length) return;
+      bytes[nulAt] = 0;
+      refused(bytes, "nul-byte");
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
 Deno.test("lines: random bytes are counted, or refused with a WireError", () => {
   const piece = fc.oneof(
     anyBytes(30),

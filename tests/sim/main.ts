@@ -1,13 +1,22 @@
 /** `deno task sim`: whole clusters in simulated time, from seeds. */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { type ChainRun, runChain } from "./chain_world.ts";
+import {
+  loadSimulation,
+  type SimulationRun,
+  SIMULATIONS,
+} from "./simulations.ts";
 import { runSwarm } from "./swarm.ts";
 
-const HELP = `Usage: deno task sim chain [OPTIONS]
+const HELP = `Usage: deno task sim chain|chat [OPTIONS]
 
-Runs simulated chains: random sizes, clients, crashes, cuts, silences, freezes.
-What the tail puts out must be what was sent, in order, once.
+chain  Message chains: random sizes, clients, crashes, cuts, silences, freezes.
+       What the tail puts out must be what was sent, in order, once.
+chat   Replicated groups: servers, witnesses and clients; crashes that lose what
+       was not synced, partitions, stops, slow, failing, rotten and lost disks,
+       joins, leaves, handovers. No acknowledged write is lost or doubled, no
+       two servers differ, all reads are as if there were one server; and when
+       the faults end, all is whole again within a bounded time.
 
 Options:
   --seeds N   How many seeds to run (default 10000)
@@ -27,16 +36,19 @@ if (flags.help) {
   console.log(HELP.trimEnd());
   Deno.exit(0);
 }
-if (flags._.length !== 1 || flags._[0] !== "chain") {
-  refuse(`wanted the name of a simulation: chain`);
+const name = String(flags._[0]);
+const simulate = await loadSimulation(name);
+if (flags._.length !== 1 || simulate === undefined) {
+  refuse(`wanted the name of a simulation: ${SIMULATIONS.join(", ")}`);
 }
 const seed = number("seed", undefined);
 if (seed !== undefined) {
-  const run = runChain(seed, { transcript: true });
+  const run = simulate(seed, { transcript: true });
   for (const line of run.transcript) console.log(line);
   Deno.exit(show(run) ? 0 : 1);
 }
 const swarm = await runSwarm({
+  simulation: name,
   first: number("from", 1) ?? 1,
   count: number("seeds", 10_000) ?? 0,
   onProgress: (text) => console.error(text),
@@ -47,7 +59,7 @@ console.log(
     `${Math.round(swarm.seeds / swarm.ms * 60_000)} seeds a minute`,
 );
 for (const failed of swarm.failed.slice(0, 3)) {
-  const run = runChain(failed, { transcript: true });
+  const run = simulate(failed, { transcript: true });
   for (const line of run.transcript.slice(-TRANSCRIPT_LINES_SHOWN)) {
     console.log(line);
   }
@@ -61,7 +73,7 @@ console.log(
 Deno.exit(swarm.failed.length === 0 ? 0 : 1);
 
 /** Says how a run ended; true if all held. */
-function show(run: ChainRun): boolean {
+function show(run: SimulationRun): boolean {
   if (run.failures.length === 0) {
     console.log(
       `seed ${run.seed}: all held; ${run.messages} messages, ${run.faults} faults`,
@@ -71,19 +83,19 @@ function show(run: ChainRun): boolean {
   for (const failure of run.failures.slice(0, 5)) {
     console.log(`FAILED: ${failure}`);
   }
-  console.log(`Repeat it with: deno task sim chain --seed ${run.seed}`);
+  console.log(`Repeat it with: deno task sim ${name} --seed ${run.seed}`);
   return false;
 }
 
 function number(
-  name: "seeds" | "from" | "seed",
+  flag: "seeds" | "from" | "seed",
   otherwise: number | undefined,
 ): number | undefined {
-  const text = flags[name];
+  const text = flags[flag];
   if (text === undefined) return otherwise;
   const value = Number(text);
   if (!Number.isSafeInteger(value) || value < 0) {
-    refuse(`--${name} is "${text}", wanted a whole number`);
+    refuse(`--${flag} is "${text}", wanted a whole number`);
   }
   return value;
 }

@@ -272,6 +272,15 @@ class SimFile implements DiskFile {
     this.#content.makeDurable(upTo);
   }
 
+  syncNow(): void {
+    this.#assertOpen();
+    if (this.#host.syncFails()) {
+      this.#content.forgetSome(this.#host.random);
+      throw ioError();
+    }
+    this.#content.makeDurable(this.#content.changeCount);
+  }
+
   close(): void {
     this.#assertOpen();
     this.#isClosed = true;

@@ -19,12 +19,14 @@ const PART_SEEDS = 100;
 /** Runs `count` seeds from `first` on; says how far it is every few seconds. */
 export async function runSwarm(
   options: {
+    /** One of `SIMULATIONS`. */
+    simulation: string;
     first: number;
     count: number;
     onProgress: (text: string) => void;
   },
 ): Promise<Swarm> {
-  const { first, count } = options;
+  const { simulation, first, count } = options;
   const startMs = performance.now();
   const sum = { seeds: 0, steps: 0, messages: 0, faults: 0 };
   const failed: number[] = [];
@@ -44,6 +46,7 @@ export async function runSwarm(
             return resolve();
           }
           const task: SwarmTask = {
+            simulation,
             first: next,
             count: Math.min(PART_SEEDS, first + count - next),
           };

@@ -2,10 +2,11 @@
 
 /// <reference lib="deno.worker" />
 
-import { runChain } from "./chain_world.ts";
+import { loadSimulation } from "./simulations.ts";
 
 /** Seeds to run. */
 export interface SwarmTask {
+  readonly simulation: string;
   readonly first: number;
   readonly count: number;
 }
@@ -21,7 +22,9 @@ export interface SwarmPart {
 
 const scope = self as DedicatedWorkerGlobalScope & typeof globalThis;
 
-scope.onmessage = ({ data }: MessageEvent<SwarmTask>) => {
+scope.onmessage = async ({ data }: MessageEvent<SwarmTask>) => {
+  const simulate = await loadSimulation(data.simulation);
+  if (simulate === undefined) throw new Error(`No "${data.simulation}"`);
   const part: SwarmPart = {
     seeds: 0,
     steps: 0,
@@ -30,7 +33,7 @@ scope.onmessage = ({ data }: MessageEvent<SwarmTask>) => {
     failed: [],
   };
   for (let seed = data.first; seed < data.first + data.count; seed++) {
-    const run = runChain(seed);
+    const run = simulate(seed);
     part.seeds += 1;
     part.steps += run.steps;
     part.messages += run.messages;

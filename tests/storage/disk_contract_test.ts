@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type Disk, type DiskFile, LocalDisk } from "../../storage/disk.ts";
+import { OverlayDisk } from "../../storage/overlay_disk.ts";
 import { simDisk } from "./record_fixture.ts";
 import { Random } from "../sim/random.ts";
 
@@ -95,6 +96,30 @@ const CHECKS: Record<string, Check> = {
     assertEquals(contentOf(file), bytes(1));
   },
 
+  "a blocking sync returns, after writes and after a cut": (
+    disk,
+    directory,
+  ) => {
+    using file = opened(disk.create(`${directory}/file`));
+    file.write(bytes(1, 2, 3), 0);
+    file.syncNow();
+    file.truncate(1);
+    file.syncNow();
+    file.syncNow();
+    assertEquals(contentOf(file), bytes(1));
+  },
+
+  "a blocking sync may come while another runs": async (disk, directory) => {
+    using file = opened(disk.create(`${directory}/file`));
+    file.write(new Uint8Array(100_000), 0);
+    const sync = file.sync();
+    file.write(bytes(1), 100_000);
+    file.syncNow();
+    await sync;
+    file.syncNow();
+    assertEquals(file.size(), 100_001);
+  },
+
   "reads, writes and cuts go on while a sync runs": async (disk, directory) => {
     using file = opened(disk.create(`${directory}/file`));
     for (let round = 0; round < 20; round++) {
@@ -129,6 +154,7 @@ const CHECKS: Record<string, Check> = {
     assertThrows(() => file.write(bytes(1), 0));
     assertThrows(() => file.read(bytes(1), 0));
     assertThrows(() => file.truncate(0));
+    assertThrows(() => file.syncNow());
   },
 
   "a rename replaces, and open handles follow the file": (disk, directory) => {
@@ -195,7 +221,42 @@ for (const [name, check] of Object.entries(CHECKS)) {
     disk.createDirectory("/some/directory");
     await check(disk, "/some/directory");
   });
+  Deno.test(`disk contract: overlay: ${name}`, async () => {
+    const below = simDisk();
+    below.createDirectory("/some/directory");
+    await check(new OverlayDisk(below), "/some/directory");
+    assertEquals(below.list("/some/directory"), []);
+  });
 }
+
+Deno.test("disk: overlay: shows what is below, and changes none of it", () => {
+  const below = simDisk();
+  below.createDirectory("/below");
+  for (const [name, byte] of [["a", 1], ["b", 2], ["c", 3]] as const) {
+    using file = opened(below.create(`/below/${name}`));
+    file.write(bytes(byte, byte), 0);
+  }
+  const disk = new OverlayDisk(below);
+  using before = opened(disk.open("/below/a"));
+  {
+    using a = opened(disk.open("/below/a"));
+    a.write(bytes(9, 9), 1);
+    a.truncate(2);
+  }
+  assertEquals(contentOf(before), bytes(1, 9));
+  disk.remove("/below/b");
+  disk.rename("/below/c", "/below/d");
+  disk.create("/below/a").close();
+  assertEquals(contentOf(before), bytes());
+  assertEquals(disk.list("/below"), ["a", "d"]);
+  {
+    using d = opened(disk.open("/below/d"));
+    assertEquals(contentOf(d), bytes(3, 3));
+  }
+  assertEquals(below.list("/below"), ["a", "b", "c"]);
+  using a = opened(below.open("/below/a"));
+  assertEquals(contentOf(a), bytes(1, 1));
+});
 
 Deno.test("disk: local: what is made is for its owner only", () => {
   const directory = Deno.makeTempDirSync();

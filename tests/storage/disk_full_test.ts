@@ -5,18 +5,19 @@ import { LocalDisk } from "../../storage/disk.ts";
 import { StorageError } from "../../storage/errors.ts";
 import { RecordFile } from "../../storage/record_file.ts";
 import { textsOf } from "./record_fixture.ts";
+import { onSmallDisk, whyNoSmallDisk } from "./small_disk.ts";
 
 const DISK_BYTES = 256 * 1024;
 const FILLER_BYTES = 64 * 1024;
 
-const refusal = mountAndUnmount();
+const refusal = whyNoSmallDisk();
 
 Deno.test({
   name: refusal === undefined
     ? "disk full: what was synced stays, the rest is refused, and room helps"
     : `disk full: not run, since a small disk cannot be mounted: ${refusal}`,
   ignore: refusal !== undefined,
-  fn: () => onSmallDisk(fillAndFree),
+  fn: () => onSmallDisk(DISK_BYTES, fillAndFree),
 });
 
 async function fillAndFree(directory: string): Promise<void> {
@@ -68,38 +69,4 @@ async function openLog(directory: string) {
 
 function textOfRecord(index: number): Uint8Array {
   return new TextEncoder().encode(`${index} `.repeat(333));
-}
-
-async function onSmallDisk(
-  test: (directory: string) => Promise<void>,
-): Promise<void> {
-  const directory = Deno.makeTempDirSync();
-  const options = `size=${DISK_BYTES},mode=0700`;
-  run("mount", ["-t", "tmpfs", "-o", options, "skein-test", directory]);
-  try {
-    await test(directory);
-  } finally {
-    run("umount", ["--lazy", directory]);
-    Deno.removeSync(directory);
-  }
-}
-
-/** Why a disk cannot be mounted here; nothing if it can. */
-function mountAndUnmount(): string | undefined {
-  const directory = Deno.makeTempDirSync();
-  try {
-    run("mount", ["-t", "tmpfs", "-o", "size=64k", "skein-test", directory]);
-    run("umount", [directory]);
-    return undefined;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  } finally {
-    Deno.removeSync(directory);
-  }
-}
-
-function run(command: string, args: string[]): void {
-  const { success, stderr } = new Deno.Command(command, { args }).outputSync();
-  if (success) return;
-  throw new Error(new TextDecoder().decode(stderr).trim());
 }

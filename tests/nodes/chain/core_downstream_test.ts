@@ -161,7 +161,15 @@ Deno.test("chain core: attempts to reach a successor are counted, so that the wa
     driven.step({ kind: "unreachable", target: 0, error: refused });
   }
   assertEquals(driven.dials.map(({ attempt }) => attempt), [0, 1, 2, 3]);
+  // A node that is full tells its route as well, before it says so.
   driven.breakLink(driven.connect(0, toTail("b")));
+  assertEquals(driven.dials.at(-1)?.attempt, 4);
+  const link = driven.accept("lines");
+  driven.arriveAll(link, "one\n");
+  const down = driven.connect(0, toTail("b"));
+  driven.takeWrites(down);
+  driven.acknowledge(down, 30);
+  driven.breakLink(down);
   assertEquals(driven.dials.at(-1)?.attempt, 0);
 });
 

@@ -252,13 +252,32 @@ Deno.test("successors: the route names what is in the way", () => {
   assertEquals(of.route().problem, refused);
 });
 
-Deno.test("successors: attempts are counted until a route is told", () => {
+Deno.test("successors: attempts are counted until something is acknowledged", () => {
   const of = successors("b:1", "c:1");
   assertEquals([of.nextAttempt(0), of.nextAttempt(0)], [0, 1]);
   assertEquals(of.nextAttempt(1), 0);
   of.connected(0, 1);
   assertEquals(of.nextAttempt(0), 2);
+  // A node that is full tells its route as well, and then says so.
   of.routed(0, broken("b"));
+  assertEquals(of.nextAttempt(0), 3);
+  of.acknowledged(0);
+  assertEquals([of.nextAttempt(0), of.nextAttempt(1)], [0, 1]);
+});
+
+Deno.test("successors: a link that stands for a while makes the next attempt a first one", () => {
+  const of = successors("b:1");
+  for (let i = 0; i < 5; i++) of.nextAttempt(0);
+  of.connected(0, 1);
+  of.choose(1_000);
+  of.choose(1_999);
+  assertEquals(of.nextAttempt(0), 5);
+  of.lost(0, undefined);
+  of.choose(9_000);
+  of.connected(0, 2);
+  of.choose(9_100);
+  assertEquals(of.nextAttempt(0), 6);
+  of.choose(10_100);
   assertEquals(of.nextAttempt(0), 0);
 });
 

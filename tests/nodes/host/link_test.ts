@@ -13,7 +13,6 @@ import {
 import fc from "fast-check";
 import {
   backoffMs,
-  dial,
   drawIncarnation,
   type Greeting,
   Link,
@@ -29,9 +28,7 @@ import {
   closeOnce,
   connectEnds,
   framesOf,
-  freePort,
   greeting,
-  LISTEN,
   readBeats,
   readToEnd,
   readUntil,
@@ -261,39 +258,6 @@ Deno.test("link: a peer that closes during the handshake is lost", async () => {
     WireError,
   );
   assertEquals(error.code, "link-lost");
-  await roundTrips();
-});
-
-// Dialing
-
-Deno.test("link: dialing where nobody listens says so", async () => {
-  const address = { host: LISTEN.hostname, port: freePort() };
-  const error = await assertRejects(
-    () => dial(address, greeting(), { silentMsMax: 60_000 }),
-    WireError,
-    "connection refused",
-  );
-  assertEquals(error.code, "link-lost");
-});
-
-Deno.test("link: an aborted dial ends at once and leaves nothing behind", async () => {
-  using listener = Deno.listen(LISTEN);
-  const address = { host: LISTEN.hostname, port: listener.addr.port };
-  const controller = new AbortController();
-  const dialing = dial(address, greeting(), {
-    silentMsMax: 60_000,
-    signal: controller.signal,
-  });
-  const refusal = assertRejects(() => dialing, WireError);
-  using conn = await listener.accept();
-  // It waits for a challenge that does not come.
-  await readUntil(conn, (bytes) => bytes.length > PREFACE.length + 5);
-  const ms = await timed(async () => {
-    controller.abort();
-    assertEquals((await refusal).code, "link-lost");
-  });
-  assertLess(ms, 2_000);
-  await readToEnd(conn);
   await roundTrips();
 });
 

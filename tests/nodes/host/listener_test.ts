@@ -325,3 +325,49 @@ Deno.test("listener: closing ends handshakes and silent connections, not links",
     Deno.errors.ConnectionRefused,
   );
 });
+
+Deno.test("listener: closing in the turn in which a stranger's time is over is closing all the same", async () => {
+  for (const bytes of [new Uint8Array(0), PREFACE.slice()]) {
+    await using door = new Door({ lines: "none", handshakeWaitMs: 40 });
+    const conn = await door.connect(bytes);
+    await roundTrips();
+    const closing = new Promise<void>((resolve, reject) => {
+      setTimeout(() => {
+        try {
+          door.close();
+          resolve();
+        } catch (error) {
+          reject(error);
+        }
+      }, 41);
+    });
+    // Both times are over before anything else can happen.
+    const endMs = performance.now() + 60;
+    while (performance.now() < endMs);
+    await closing;
+    await readToEnd(conn);
+  }
+});
+
+Deno.test("listener: where no lines are taken a silent stranger does not keep its place", async () => {
+  await using door = new Door({
+    lines: "none",
+    connectionsMax: 1,
+    handshakeWaitMs: 50,
+  });
+  const silent = await door.connect();
+  assertEquals((await readToEnd(silent)).length, 0);
+  await roundTrips();
+  await door.dial();
+  assertEquals([door.links.length, door.listener.refused], [1, 0]);
+});
+
+Deno.test("listener: who may type lines may take his time", async () => {
+  await using door = new Door({ lines: "loopback", handshakeWaitMs: 20 });
+  const conn = await door.connect();
+  const endMs = performance.now() + 60;
+  while (performance.now() < endMs) await roundTrips(1);
+  await conn.write(bytesOf("hello\n"));
+  await door.letIn(1);
+  assertEquals(textOf(door.lines[0].first), "hello\n");
+});

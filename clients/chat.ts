@@ -1,0 +1,465 @@
+/** `skein chat`: what one types goes to others, what comes is shown. */
+
+import { formatAddress } from "../protocol/address.ts";
+import type { ChatMessage } from "../protocol/chat.ts";
+import { WireError } from "../protocol/errors.ts";
+import { orExit } from "../nodes/host/flags.ts";
+import { backoffMs } from "../nodes/host/link.ts";
+import { type OpenLog, openLog } from "../nodes/host/log.ts";
+import { escapeJson, escapeText } from "../nodes/host/text.ts";
+import type {
+  ChatEffect,
+  ChatInput,
+  ChatProblem,
+  Credentials,
+} from "./chat_contract.ts";
+import { ChatCore } from "./chat_core.ts";
+import { type ChatFlags, parseChatClientFlags } from "./chat_flags.ts";
+import { ChatLink } from "./chat_link.ts";
+import type { Outgoing, OutgoingResult } from "./chat_outbox.ts";
+import { ChatTerminal } from "./chat_terminal.ts";
+import {
+  MENU,
+  readTyped,
+  showMessage,
+  type Typed,
+  TYPED_HELP,
+} from "./chat_typed.ts";
+import { LineInput } from "./line_input.ts";
+
+const DIAL_WAIT_MS_MAX = 1_000;
+
+/** How long an interrupted client waits for what is under way. */
+const INTERRUPT_WAIT_MS = 5_000;
+
+/** A launcher in between may pass one Ctrl-C on twice. */
+const ONE_CTRL_C_MS = 400;
+
+const TICK_MS = 500;
+
+/** Bytes of input read at once; above the longest line. */
+const INPUT_BLOCK_BYTES = 131_072;
+
+/** Exit codes: all acknowledged; something was not; wrong flags are 2. */
+const EXIT_ALL = 0;
+const EXIT_NOT_ALL = 1;
+const EXIT_INTERRUPTED = 130;
+
+const PROMPT = "> ";
+
+/** Chats, and exits with 0 only if all that was sent was acknowledged. */
+export async function main(args: readonly string[]): Promise<void> {
+  const flags = orExit(() => parseChatClientFlags(args, Deno.env));
+  const opened = openLog({ node: "skein-chat", level: flags.logLevel });
+  for (const warning of flags.warnings) opened.log.warn(warning);
+  const code = await new Chatter(flags, opened).run();
+  await opened.flush();
+  Deno.exit(code);
+}
+
+class Chatter {
+  readonly #flags: ChatFlags;
+  readonly #opened: OpenLog;
+  readonly #core: ChatCore;
+  readonly #terminal: ChatTerminal | undefined;
+  readonly #input: LineInput;
+  #link: ChatLink | undefined;
+  #user = "";
+  /** Whether the account is to be made. */
+  #isNew: boolean;
+  #partner: string | undefined;
+  /** What was chosen from the menu before anybody was logged in. */
+  #chosen: Typed | undefined;
+  #line = 0;
+  #failed = 0;
+  #trouble = "";
+  #progressMs = performance.now();
+  #interruptedMs: number | undefined;
+  #finish: (code: number) => void = () => {};
+
+  constructor(flags: ChatFlags, opened: OpenLog) {
+    this.#flags = flags;
+    this.#isNew = flags.register;
+    this.#opened = opened;
+    const isTyped = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
+    this.#core = new ChatCore({
+      targetCount: flags.connect.length,
+      shows: isTyped || flags.json,
+    });
+    this.#input = new LineInput(Deno.stdin, {
+      blockBytesMax: INPUT_BLOCK_BYTES,
+      onRefused: (line, error) => this.#refuseLine(line, error.message),
+    });
+    this.#terminal = isTyped
+      ? new ChatTerminal({
+        onLine: (line) => void this.#typed(line),
+        onEnd: () => this.#step({ kind: "end" }),
+        onInterrupt: () => this.#interrupt(),
+      })
+      : undefined;
+  }
+
+  /** Resolves with the exit code. */
+  async run(): Promise<number> {
+    const finished = new Promise<number>((resolve) => this.#finish = resolve);
+    if (this.#terminal === undefined) {
+      Deno.addSignalListener("SIGINT", () => this.#interrupt());
+    }
+    const timer = setInterval(() => this.#checkProgress(), TICK_MS);
+    void this.#login(undefined);
+    const code = await finished;
+    clearInterval(timer);
+    this.#terminal?.close();
+    const link = this.#link;
+    this.#link = undefined;
+    link?.close();
+    // Whoever types has seen what failed, and may have said it anew.
+    const isComplete = this.#terminal !== undefined ||
+      this.#failed + this.#input.refused === 0;
+    return code === EXIT_ALL && !isComplete ? EXIT_NOT_ALL : code;
+  }
+
+  #step(input: ChatInput): void {
+    for (const effect of this.#core.step(input, performance.now())) {
+      this.#act(effect);
+    }
+  }
+
+  #act(effect: ChatEffect): void {
+    switch (effect.kind) {
+      case "dial":
+        return void this.#dial(effect.target, effect.attempt);
+      case "write":
+        return this.#link?.write(effect.lines);
+      case "close": {
+        const link = this.#link;
+        this.#link = undefined;
+        return link?.close();
+      }
+      case "wake":
+        setTimeout(() => this.#step({ kind: "wake" }), effect.afterMs);
+        return;
+      case "want-input":
+        if (this.#terminal === undefined) void this.#read();
+        return;
+      case "show":
+        return this.#show(effect.message);
+      case "listed":
+        if (effect.messages.length === 0) this.#say("No messages");
+        for (const message of effect.messages) this.#show(message);
+        return;
+      case "list-failed":
+        return this.#complain(`Cannot list: ${effect.problem.text}`);
+      case "ready":
+        return this.#ready(effect);
+      case "result":
+        return this.#result(effect.command, effect.result);
+      case "refused":
+        return void this.#refused(effect.problem);
+      case "trouble":
+        return this.#sayTrouble(effect.problem);
+      case "done":
+        if (effect.problem !== undefined) {
+          this.#complain(effect.problem.text);
+        }
+        return this.#finish(
+          effect.problem === undefined ? EXIT_ALL : EXIT_NOT_ALL,
+        );
+    }
+  }
+
+  // Connections
+
+  async #dial(target: number, attempt: number): Promise<void> {
+    const waitMs = backoffMs(attempt, Math.random(), DIAL_WAIT_MS_MAX);
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
+    const address = this.#flags.connect[target];
+    try {
+      const link: ChatLink = await ChatLink.connect(address, {
+        onAnswer: (answer) => {
+          if (this.#link === link) this.#step({ kind: "answer", answer });
+        },
+        onClosed: ({ code, message: text }) => {
+          if (this.#link !== link) return;
+          this.#link = undefined;
+          this.#step({ kind: "link-down", problem: { code, text } });
+        },
+      });
+      this.#link = link;
+      this.#step({ kind: "connected" });
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      const text = `Cannot reach ${formatAddress(address)}: ${error.message}`;
+      this.#step({ kind: "unreachable", problem: { code: error.code, text } });
+    }
+  }
+
+  // Who
+
+  async #login(problem: ChatProblem | undefined): Promise<void> {
+    const credentials = await this.#credentials(problem);
+    if (credentials === undefined) return this.#finish(EXIT_NOT_ALL);
+    this.#step({ kind: "login", credentials });
+  }
+
+  /** Undefined: there are none, or nobody wants to say. */
+  async #credentials(
+    problem: ChatProblem | undefined,
+  ): Promise<Credentials | undefined> {
+    const { user, password, register } = this.#flags;
+    if (problem === undefined && user !== undefined && password !== undefined) {
+      return { user, password, isNew: register };
+    }
+    const terminal = this.#terminal;
+    if (terminal === undefined) return undefined;
+    if (user === undefined && problem === undefined) {
+      const choice = await this.#menu(terminal);
+      if (choice === undefined) return undefined;
+      this.#isNew ||= choice === "Register";
+    }
+    const name = user ?? (await terminal.ask("Name: "))?.trim();
+    if (name === undefined) return undefined;
+    const question = `Password of ${escapeText(name)}: `;
+    for (;;) {
+      const typed = await terminal.askSecret(question);
+      if (typed === undefined) return undefined;
+      const isNew = this.#isNew;
+      if (!isNew || await terminal.askSecret("The same again: ") === typed) {
+        return { user: name, password: typed, isNew };
+      }
+      terminal.print("These are two passwords");
+    }
+  }
+
+  async #menu(terminal: ChatTerminal): Promise<string | undefined> {
+    MENU.forEach((entry, index) => terminal.print(`  ${index + 1}  ${entry}`));
+    for (;;) {
+      const answer = await terminal.ask(`1 to ${MENU.length}: `);
+      if (answer === undefined) return undefined;
+      const number = Number(answer.trim());
+      const entry = MENU[number - 1] ??
+        MENU.find((one) => one.toLowerCase() === answer.trim().toLowerCase());
+      if (entry === "Quit") return undefined;
+      if (entry === undefined) continue;
+      if (entry === "View Messages") {
+        this.#chosen = readTyped("/list", undefined);
+      }
+      if (entry === "Delete Account") this.#chosen = { kind: "delete-account" };
+      if (entry !== "Register" && entry !== "Login") {
+        terminal.print("Log in first");
+      }
+      return entry;
+    }
+  }
+
+  async #refused(problem: ChatProblem): Promise<void> {
+    this.#complain(problem.text);
+    if (this.#terminal === undefined) return this.#finish(EXIT_NOT_ALL);
+    await this.#login(problem);
+  }
+
+  #ready({ user, again }: { user: string; again: boolean }): void {
+    this.#user = user;
+    this.#progressMs = performance.now();
+    if (this.#trouble !== "") this.#say("Connected again");
+    this.#trouble = "";
+    if (again) return;
+    this.#say(`Logged in as ${user}. "@NAME TEXT" sends, /help tells more`);
+    this.#terminal?.prompt(PROMPT);
+    const chosen = this.#chosen;
+    this.#chosen = undefined;
+    if (chosen !== undefined) void this.#do(chosen);
+  }
+
+  // What is typed, and what comes through a pipe
+
+  async #read(): Promise<void> {
+    try {
+      const block = await this.#input.next();
+      if (block === undefined) return this.#step({ kind: "end" });
+      const text = new TextDecoder().decode(block.text);
+      for (const line of text.slice(0, -1).split("\n")) {
+        this.#line += 1;
+        await this.#do(readTyped(line, this.#partner));
+      }
+      // Not one of them may have been for the core.
+      this.#step({ kind: "more" });
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      this.#complain(`Cannot read the input: ${text}`);
+      this.#finish(EXIT_NOT_ALL);
+    }
+  }
+
+  async #typed(line: string): Promise<void> {
+    this.#line += 1;
+    await this.#do(readTyped(line, this.#partner));
+  }
+
+  async #do(typed: Typed): Promise<void> {
+    switch (typed.kind) {
+      case "nothing":
+        return;
+      case "send":
+        this.#partner = typed.to;
+        return this.#command({ ...typed, line: this.#line });
+      case "partner":
+        this.#partner = typed.to;
+        return this.#say(`You write to ${typed.to}`);
+      case "list":
+        return this.#step({ kind: "command", command: typed });
+      case "mark-read":
+        return this.#command({
+          kind: "mark-read",
+          upto: typed.upto ?? this.#core.shown,
+        });
+      case "delete-account":
+        return await this.#deleteAccount();
+      case "logout":
+      case "quit":
+        return this.#step({ kind: "end" });
+      case "who":
+        return this.#say(
+          `You are ${this.#user}, and write to ${this.#partner ?? "nobody"}`,
+        );
+      case "help":
+        return this.#say(TYPED_HELP);
+      case "wrong":
+        return this.#refuseLine(this.#line, typed.text);
+    }
+  }
+
+  async #deleteAccount(): Promise<void> {
+    const password = this.#terminal === undefined
+      ? this.#flags.password
+      : await this.#terminal.askSecret(
+        `Password, to delete ${this.#user} with all its messages: `,
+      );
+    this.#terminal?.prompt(PROMPT);
+    if (password === undefined || password === "") return;
+    this.#command({ kind: "delete-account", password });
+  }
+
+  #command(command: Outgoing): void {
+    if (this.#core.openCount === 0) this.#progressMs = performance.now();
+    this.#step({ kind: "command", command });
+  }
+
+  // What is shown
+
+  #show(message: ChatMessage): void {
+    if (this.#flags.json) {
+      const { n, from, to, text, time } = message;
+      return this.#print(
+        escapeJson(JSON.stringify({ n, from, to, text, time })),
+      );
+    }
+    if (this.#terminal !== undefined && message.from !== this.#user) {
+      this.#partner ??= message.from;
+    }
+    this.#print(showMessage(message, clock));
+  }
+
+  #result(command: Outgoing, result: OutgoingResult): void {
+    this.#progressMs = performance.now();
+    const what = this.#nameOf(command);
+    switch (result.kind) {
+      case "ok":
+        if (command.kind === "delete-account") this.#say("Account deleted");
+        return;
+      case "refused":
+        this.#failed += 1;
+        return this.#complain(`${what} was not done: ${result.text}`);
+      case "unknown":
+        this.#failed += 1;
+        return this.#complain(
+          `${what} may not have been done: ${result.reason}`,
+        );
+    }
+  }
+
+  #nameOf(command: Outgoing): string {
+    switch (command.kind) {
+      case "send":
+        return this.#terminal === undefined
+          ? `The message to ${command.to} of line ${command.line}`
+          : `The message to ${command.to}`;
+      case "mark-read":
+        return "Marking as read";
+      case "delete-account":
+        return "Deleting the account";
+      case "logout":
+        return "Logging out";
+    }
+  }
+
+  #refuseLine(line: number, text: string): void {
+    if (this.#terminal !== undefined) return this.#print(text);
+    this.#failed += 1;
+    this.#opened.log.error(`Line ${line} is left out: ${text}`);
+  }
+
+  /** Once for each thing that is wrong. */
+  #sayTrouble({ code, text }: ChatProblem): void {
+    if (text === this.#trouble) return;
+    this.#trouble = text;
+    if (this.#terminal !== undefined) {
+      return this.#say(`${escapeText(text)}; trying on`);
+    }
+    this.#opened.log.warn(`${text}; trying on`, { code });
+  }
+
+  #complain(text: string): void {
+    if (this.#terminal !== undefined) return this.#print(escapeText(text));
+    this.#opened.log.error(text);
+  }
+
+  #say(text: string): void {
+    if (this.#terminal !== undefined && !this.#flags.quiet) this.#print(text);
+  }
+
+  #print(text: string): void {
+    if (this.#terminal !== undefined) this.#terminal.print(text);
+    else console.log(text);
+  }
+
+  // The end
+
+  #interrupt(): void {
+    const nowMs = performance.now();
+    if (this.#interruptedMs !== undefined) {
+      if (nowMs - this.#interruptedMs < ONE_CTRL_C_MS) return;
+      return this.#finish(EXIT_INTERRUPTED);
+    }
+    this.#interruptedMs = nowMs;
+    const { openCount } = this.#core;
+    if (openCount === 0) return this.#finish(EXIT_ALL);
+    this.#complain(
+      `Waiting for ${openCount} requests under way; Ctrl-C again gives them up`,
+    );
+    setTimeout(() => this.#finish(EXIT_NOT_ALL), INTERRUPT_WAIT_MS);
+    this.#step({ kind: "end" });
+  }
+
+  #checkProgress(): void {
+    const { timeoutMs } = this.#flags;
+    const isIdle = this.#core.isReady && this.#core.openCount === 0;
+    const waitedMs = performance.now() - this.#progressMs;
+    if (isIdle || timeoutMs === undefined || waitedMs < timeoutMs) return;
+    this.#complain(
+      `Giving up: nothing was acknowledged for ${timeoutMs / 1_000} s`,
+    );
+    this.#finish(EXIT_NOT_ALL);
+  }
+}
+
+/** Hours and minutes, with the day before today. */
+function clock(ms: number): string {
+  const date = new Date(ms);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}`;
+  if (date.toDateString() === new Date().toDateString()) return time;
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${
+    two(date.getDate())
+  } ${time}`;
+}

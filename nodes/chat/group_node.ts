@@ -1,0 +1,264 @@
+/** What a chat server and a witness have in common: links, replica, admin page. */
+
+import { formatAddress } from "../../protocol/address.ts";
+import type { StoreId } from "../../protocol/epoch.ts";
+import type { Frame } from "../../protocol/frame.ts";
+import type { LogPosition } from "../../protocol/replica.ts";
+import type { NodeStatus } from "../../protocol/status.ts";
+import type { NodeKind, View } from "../../protocol/view.ts";
+import type { AcceptorFile } from "../../storage/acceptor_file.ts";
+import { StorageError } from "../../storage/errors.ts";
+import type { SegmentLog } from "../../storage/segment_log.ts";
+import { type Admin, type Readiness, startAdmin } from "../host/admin.ts";
+import { VERSION } from "../host/flags.ts";
+import { drawIncarnation } from "../host/link.ts";
+import type { OpenLog } from "../host/log.ts";
+import { openMetrics } from "../host/metrics.ts";
+import { StartError } from "../host/process.ts";
+import type { CommittedLogEvents } from "./committed_log.ts";
+import { DiskUsage } from "./disk_usage.ts";
+import type { FrameLink } from "./frame_link.ts";
+import type { NodeSettings } from "./group_flags.ts";
+import { type ChatCounters, registerChatMetrics } from "./metrics.ts";
+import { PeerLinks } from "./peers.ts";
+import { Replica } from "./replica.ts";
+import { nodeStatus } from "./status.ts";
+
+/** A dead link is noticed after so many times the suspicion; the core is quicker. */
+const LINK_SILENCE = 10;
+
+/** How long this node may be told that another process has its id. */
+const ID_TAKEN_MS = 3_000;
+
+/** What one of the two programs adds to its settings. */
+export interface GroupNodeParts {
+  readonly settings: NodeSettings;
+  readonly kind: NodeKind;
+  readonly priority: number;
+  readonly isSticky: boolean;
+  readonly opened: OpenLog;
+  readonly acceptor: AcceptorFile;
+  /** Undefined for a witness, as are the three after it. */
+  readonly log: SegmentLog | undefined;
+  readonly clientAddress: string | undefined;
+  readonly serveSnapshots:
+    | ((link: FrameLink, ask: Frame) => Promise<void>)
+    | undefined;
+  readonly installSnapshot: (from: StoreId) => Promise<LogPosition>;
+  readonly appliedIndex: number;
+  readonly events: CommittedLogEvents;
+}
+
+/** What a status shows that the shared part does not know. */
+export interface StatusExtras {
+  readonly appliedIndex: number;
+  readonly hash: string;
+  readonly clients: number;
+}
+
+/** A running part of a group, with its pages. */
+export class GroupNode {
+  readonly replica: Replica;
+  isStopping = false;
+  readonly #parts: GroupNodeParts;
+  readonly #disk: DiskUsage;
+  #view: View | undefined;
+  #viewSinceMs = 0;
+  #admin: Admin | undefined;
+  /** Since when and when last the group said that another process is this node. */
+  #told = { sinceMs: -Infinity, lastMs: -Infinity };
+
+  /** @throws {StartError} The replica port cannot be used. */
+  constructor(parts: GroupNodeParts) {
+    this.#parts = parts;
+    const { settings, kind, acceptor, priority, isSticky } = parts;
+    this.#disk = new DiskUsage(settings.data);
+    const incarnation = drawIncarnation();
+    const { id, timing } = settings;
+    const hasView = acceptor.state.accepted !== undefined;
+    this.replica = new Replica({
+      core: {
+        self: {
+          id,
+          kind,
+          priority,
+          store: acceptor.store,
+          incarnation,
+          hasView,
+        },
+        founders: settings.group.map((node) => ({
+          id: node.id,
+          kind: node.kind,
+        })),
+        sticky: isSticky,
+        timing,
+        seed: crypto.getRandomValues(new Uint32Array(1))[0],
+      },
+      acceptorState: acceptor.state,
+      acceptor,
+      log: parts.log,
+      appliedIndex: parts.appliedIndex,
+      events: {
+        committed: (entries) => parts.events.committed(entries),
+        groupChanged: (state) => {
+          if (state.view !== this.#view) this.#viewSinceMs = performance.now();
+          this.#view = state.view;
+          parts.events.groupChanged(state);
+        },
+      },
+      installSnapshot: parts.installSnapshot,
+      onFatal: (error) => void failNode(parts.opened, error),
+      journal: parts.opened.log,
+      connect: (onInputs) => this.#connect(incarnation, onInputs),
+    });
+  }
+
+  /** Opens the admin page, if there is to be one. */
+  async startAdmin(pages: {
+    status: () => NodeStatus;
+    readiness: (status: NodeStatus) => Readiness;
+    counters: () => ChatCounters;
+  }): Promise<void> {
+    const { settings, kind, opened } = this.#parts;
+    if (settings.admin === undefined) return;
+    const role = kind === "server" ? "chat" : "witness";
+    const metrics = await openMetrics({
+      node: settings.id,
+      role,
+      version: VERSION,
+    });
+    registerChatMetrics(metrics, pages);
+    this.#admin = startAdmin({
+      listen: settings.admin,
+      nodeId: settings.id,
+      role,
+      readiness: () => pages.readiness(pages.status()),
+      state: () => ({ ...pages.status(), core: this.replica.describe() }),
+      registry: metrics.registry,
+      log: opened.log,
+    });
+  }
+
+  /** As everybody may know it. */
+  status(extras: StatusExtras): NodeStatus {
+    const { settings, kind, acceptor } = this.#parts;
+    const { progress, group, commitIndex } = this.replica;
+    const disk = this.#disk.read(performance.now());
+    const { peers } = this.replica;
+    return nodeStatus({
+      settings,
+      kind,
+      store: acceptor.store,
+      group,
+      viewAgeMs: performance.now() - this.#viewSinceMs,
+      lastIndex: progress.lastIndex,
+      committedIndex: kind === "witness" ? 0 : commitIndex,
+      diskUsedBytes: disk?.usedBytes,
+      diskFreeBytes: disk?.freeBytes,
+      links: peers.states,
+      clientAddressOf: (store) => peers.clientAddressOf(store),
+      acknowledgedBy: (store) =>
+        progress.peers.find(({ peer }) => peer.store === store)?.matched,
+      ...extras,
+    });
+  }
+
+  /** Says what was found and where it listens. */
+  announce(more: Readonly<Record<string, unknown>>): void {
+    const { settings, opened: { log }, acceptor } = this.#parts;
+    for (const warning of settings.warnings) log.warn(warning);
+    for (const notice of settings.notices) log.info(notice);
+    log.info("Listening", {
+      version: VERSION,
+      replicas: formatAddress(this.replica.peers.address),
+      store: acceptor.store,
+      ...more,
+    });
+    if (settings.key !== undefined) return;
+    log.warn(
+      "No cluster key: the group is open to every loopback, link-local and private address",
+    );
+  }
+
+  /** Ends the pages and the links. */
+  async close(): Promise<void> {
+    await this.#admin?.close();
+    await this.replica.close();
+  }
+
+  #connect(
+    incarnation: string,
+    onInputs: ConstructorParameters<typeof PeerLinks>[0]["onInputs"],
+  ): PeerLinks {
+    const { settings, kind, priority, acceptor, opened } = this.#parts;
+    const { id, cluster, key, listenReplica, timing } = settings;
+    try {
+      return new PeerLinks({
+        self: {
+          cluster,
+          role: kind === "server" ? "chat" : "witness",
+          id,
+          incarnation,
+        },
+        ...key !== undefined && { key },
+        listen: listenReplica,
+        peers: settings.group,
+        hello: () => ({
+          store: acceptor.store,
+          kind,
+          priority,
+          hasView: acceptor.state.accepted !== undefined,
+          clientAddress: this.#parts.clientAddress,
+        }),
+        silentMsMax: LINK_SILENCE * timing.suspectAfterMs,
+        log: opened.log,
+        onInputs,
+        onIdTaken: (text) => this.#idTaken(text),
+        ...this.#parts.serveSnapshots !== undefined &&
+          { serveSnapshots: this.#parts.serveSnapshots },
+        storeOf: (name) => this.#storeOf(name),
+      });
+    } catch (cause) {
+      throw new StartError(
+        `Cannot listen for the group at "${formatAddress(listenReplica)}": ${
+          cause instanceof Error ? cause.message : String(cause)
+        }`,
+        { cause },
+      );
+    }
+  }
+
+  /**
+   * Another process is this node: the one that came later has to go. Not at the
+   * first word: one that died may be missed only a little later.
+   */
+  #idTaken(text: string): void {
+    if (this.isStopping) return;
+    const nowMs = performance.now();
+    const { sinceMs, lastMs } = this.#told;
+    const isNew = nowMs - lastMs > ID_TAKEN_MS;
+    this.#told = { sinceMs: isNew ? nowMs : sinceMs, lastMs: nowMs };
+    if (nowMs - this.#told.sinceMs < ID_TAKEN_MS) return;
+    void failNode(
+      this.#parts.opened,
+      new StartError(`The group refuses this node: ${text}`),
+    );
+  }
+
+  #storeOf(name: string): StoreId | undefined {
+    const nodes = this.#parts.acceptor.state.accepted?.nodes ?? {};
+    return Object.keys(nodes).find((store) => nodes[store].id === name);
+  }
+}
+
+/** Says why the node cannot go on, and ends it. */
+export async function failNode(
+  opened: OpenLog,
+  error: unknown,
+): Promise<never> {
+  if (error instanceof StorageError || error instanceof StartError) {
+    opened.log.error(error.message);
+  } else opened.log.error("The node failed", { error });
+  await opened.flush();
+  Deno.exit(1);
+}

@@ -1,0 +1,364 @@
+import { assert, assertEquals } from "@std/assert";
+import type { ChatEffect, ChatInput } from "../../clients/chat_contract.ts";
+import { ChatCore } from "../../clients/chat_core.ts";
+import { readAnswer } from "../../protocol/chat_answers.ts";
+import type { WireCode } from "../../protocol/errors.ts";
+
+const CREDENTIALS = { user: "ann", password: "correct horse", isNew: false };
+const SESSION = { session: "00c0ffee00c0ffee", secret: "5ec2e7" };
+
+/** A core, and a server that says what the test says. */
+class Driven {
+  readonly core: ChatCore;
+  nowMs = 0;
+  /** Effects but for writes, since they were last looked at. */
+  effects: ChatEffect[] = [];
+  /** Requests written and not answered yet. */
+  requests: Record<string, unknown>[] = [];
+
+  constructor(options: { targets?: number; shows?: boolean } = {}) {
+    const { targets = 2, shows = true } = options;
+    this.core = new ChatCore({ targetCount: targets, shows });
+  }
+
+  step(input: ChatInput): this {
+    for (const effect of this.core.step(input, this.nowMs)) {
+      if (effect.kind !== "write") {
+        this.effects.push(effect);
+        continue;
+      }
+      for (const line of effect.lines.split("\n").slice(0, -1)) {
+        this.requests.push(JSON.parse(line));
+      }
+    }
+    return this;
+  }
+
+  /** The oldest request not answered, and no other type than this. */
+  next(type: string): Record<string, unknown> {
+    const request = this.requests.shift();
+    assertEquals(request?.type, type, JSON.stringify(request));
+    assert(request !== undefined);
+    return request;
+  }
+
+  ok(type: string, fields: Record<string, unknown> = {}): this {
+    const { id } = this.next(type);
+    return this.says({ type: "ok", id, ...fields });
+  }
+
+  error(type: string, code: WireCode, more: Record<string, unknown> = {}) {
+    const { id } = this.next(type);
+    return this.says({ type: "error", id, code, text: code, ...more });
+  }
+
+  says(answer: Record<string, unknown>): this {
+    const read = readAnswer(JSON.stringify(answer));
+    assert(read !== undefined);
+    return this.step({ kind: "answer", answer: read });
+  }
+
+  message(n: number): this {
+    const [from, to, text, time] = ["bob", "ann", `text ${n}`, 0];
+    return this.says({ type: "message", n, from, to, text, time });
+  }
+
+  send(text: string): this {
+    const command = { kind: "send", to: "bob", text, line: 1 } as const;
+    return this.step({ kind: "command", command });
+  }
+
+  pass(ms: number): this {
+    this.nowMs += ms;
+    return this.step({ kind: "wake" });
+  }
+
+  lose(): this {
+    const problem = { code: "link-lost", text: "lost" } as const;
+    this.requests = [];
+    return this.step({ kind: "link-down", problem });
+  }
+
+  /** Effects of these kinds, in a few words each; all are forgotten. */
+  took(...kinds: ChatEffect["kind"][]): string[] {
+    const found = this.effects.filter(({ kind }) => kinds.includes(kind));
+    this.effects = [];
+    return found.map((effect) => {
+      switch (effect.kind) {
+        case "dial":
+          return `dial ${effect.target} ${effect.attempt}`;
+        case "show":
+          return `show ${effect.message.n}`;
+        case "result":
+          return `${effect.command.kind} ${effect.result.kind}`;
+        case "ready":
+          return effect.again ? "again" : "ready";
+        case "refused":
+          return `refused ${effect.problem.code}`;
+        case "done":
+          return `done ${effect.problem?.code ?? ""}`.trim();
+        default:
+          return effect.kind;
+      }
+    });
+  }
+
+  /** Logs in and has caught up. */
+  ready(index = 10): this {
+    this.step({ kind: "login", credentials: CREDENTIALS });
+    this.step({ kind: "connected" });
+    this.ok("login", { user: "ann", ...SESSION, index });
+    this.ok("list", { index, messages: [] });
+    this.effects = [];
+    return this;
+  }
+}
+
+function listed(...numbers: number[]): Record<string, unknown> {
+  const messages = numbers.map((n) => ({
+    n,
+    from: "bob",
+    to: "ann",
+    text: `text ${n}`,
+    time: 0,
+  }));
+  return { messages };
+}
+
+Deno.test("chat core: logs in, shows what is unread and then what comes", () => {
+  const driven = new Driven();
+  driven.step({ kind: "login", credentials: CREDENTIALS });
+  assertEquals(driven.took("dial"), ["dial 0 0"]);
+  driven.step({ kind: "connected" });
+  driven.ok("login", { user: "ann", ...SESSION, index: 10 });
+  // It comes while the unread ones are on their way, and once more among them.
+  driven.message(12).message(13);
+  const list = driven.requests[0];
+  assertEquals([list.type, list.unread, list.seen], ["list", true, 10]);
+  driven.ok("list", { index: 12, ...listed(3, 5, 12) });
+  driven.message(14).message(14);
+  assertEquals(driven.took("ready", "show"), [
+    ...["ready", "show 3", "show 5", "show 12", "show 13", "show 14"],
+  ]);
+});
+
+Deno.test("chat core: a list that is not at its end is asked for on", () => {
+  const driven = new Driven();
+  driven.step({ kind: "login", credentials: CREDENTIALS });
+  driven.step({ kind: "connected" });
+  driven.ok("login", { user: "ann", ...SESSION, index: 10 });
+  driven.ok("list", { index: 10, next: 5, ...listed(3) });
+  const { after, unread } = driven.requests[0];
+  assertEquals([after, unread], [5, undefined]);
+  driven.ok("list", { index: 10, ...listed(7) });
+  assertEquals(driven.took("show"), ["show 3", "show 7"]);
+  assertEquals(driven.core.shown, 10);
+});
+
+Deno.test("chat core: after a loss it resumes elsewhere, sends again under the same numbers and shows what it missed once", () => {
+  const driven = new Driven().ready();
+  driven.send("a").send("b").send("c");
+  driven.ok("send", { seq: 1, n: 11 });
+  driven.message(12);
+  assertEquals(driven.took("show", "result"), ["send ok", "show 12"]);
+  driven.lose();
+  assertEquals(driven.took("dial", "trouble"), ["trouble", "dial 1 0"]);
+  driven.step({ kind: "connected" });
+  const resume = driven.requests[0];
+  assertEquals([resume.session, resume.secret, resume.seen], [
+    ...[SESSION.session, SESSION.secret, 12],
+  ]);
+  driven.ok("resume", { user: "ann", session: SESSION.session, index: 14 });
+  const [list, ...sends] = driven.requests;
+  assertEquals([list.after, list.unread], [12, undefined]);
+  assertEquals(sends.map(({ text, seq }) => [text, seq]), [["b", 2], ["c", 3]]);
+  driven.ok("list", { index: 14, ...listed(13, 14) });
+  driven.message(14).message(15);
+  assertEquals(driven.took("ready", "show"), [
+    ...["again", "show 13", "show 14", "show 15"],
+  ]);
+});
+
+Deno.test("chat core: a session that is over makes it log in anew, and what may have been done is not sent again", () => {
+  const driven = new Driven().ready();
+  driven.send("sent");
+  driven.lose();
+  driven.send("not sent yet");
+  driven.step({ kind: "connected" });
+  driven.error("resume", "session-unknown");
+  driven.ok("login", { user: "ann", ...SESSION, index: 20 });
+  assertEquals(driven.took("result", "ready"), ["send unknown", "again"]);
+  const [, send] = driven.requests;
+  assertEquals([send.text, send.seq], ["not sent yet", 1]);
+});
+
+Deno.test("chat core: what a server cannot take now goes again after the time it says", () => {
+  const driven = new Driven().ready();
+  driven.send("a").send("b");
+  driven.error("send", "no-primary", { retryMs: 200 });
+  driven.error("send", "sequence-gap");
+  assertEquals(driven.requests, []);
+  driven.pass(199);
+  assertEquals(driven.requests, []);
+  driven.pass(400);
+  assertEquals(driven.requests.map(({ seq }) => seq), [1, 2]);
+  driven.ok("send", { seq: 1, n: 11 }).ok("send", { seq: 2, n: 12 });
+  assertEquals(driven.took("result"), ["send ok", "send ok"]);
+});
+
+Deno.test("chat core: a refused message leaves no hole behind", () => {
+  const driven = new Driven().ready();
+  driven.send("a").send("b");
+  driven.error("send", "control-character", { outcome: "definite" });
+  assertEquals(driven.took("result"), ["send refused"]);
+  const [b, filler] = driven.requests.splice(0);
+  assertEquals([filler.type, filler.seq], ["mark_read", 1]);
+  driven.says({ type: "error", id: b.id, code: "sequence-gap", text: "" });
+  driven.says({ type: "ok", id: filler.id, seq: 1 });
+  driven.pass(1_000);
+  driven.ok("send", { seq: 2, n: 11 });
+  assertEquals(driven.took("result"), ["send ok"]);
+  assertEquals(driven.core.openCount, 0);
+});
+
+Deno.test("chat core: a message to nobody is refused, and the next one goes on", () => {
+  const driven = new Driven().ready();
+  driven.send("a").send("b");
+  driven.error("send", "no-such-user", { outcome: "definite" });
+  driven.ok("send", { seq: 2, n: 11 });
+  assertEquals(driven.took("result"), ["send refused", "send ok"]);
+});
+
+Deno.test("chat core: a new account is made first, and one that is there already is as good", () => {
+  const credentials = { ...CREDENTIALS, isNew: true };
+  const driven = new Driven();
+  driven.step({ kind: "login", credentials });
+  driven.step({ kind: "connected" });
+  driven.error("register", "name-taken", { outcome: "definite" });
+  driven.error("login", "wrong-password", { outcome: "definite" });
+  assertEquals(driven.took("refused"), ["refused name-taken"]);
+  driven.step({ kind: "login", credentials: CREDENTIALS });
+  driven.ok("login", { user: "ann", ...SESSION, index: 1 });
+  assertEquals(driven.took("ready"), ["ready"]);
+});
+
+Deno.test("chat core: a login that is refused for now is tried again, one that is wrong is not", () => {
+  const driven = new Driven();
+  driven.step({ kind: "login", credentials: CREDENTIALS });
+  driven.step({ kind: "connected" });
+  driven.error("login", "busy", { retryMs: 100 });
+  driven.pass(100);
+  driven.error("login", "wrong-password", { outcome: "definite" });
+  driven.pass(60_000);
+  assertEquals(driven.requests, []);
+  assertEquals(driven.took("refused"), ["refused wrong-password"]);
+});
+
+Deno.test("chat core: every server is tried once before the wait grows", () => {
+  const driven = new Driven({ targets: 2 });
+  driven.step({ kind: "login", credentials: CREDENTIALS });
+  const problem = { code: "link-lost", text: "refused" } as const;
+  for (let i = 0; i < 4; i++) driven.step({ kind: "unreachable", problem });
+  assertEquals(driven.took("dial"), [
+    ...["dial 0 0", "dial 1 0", "dial 0 1", "dial 1 1", "dial 0 2"],
+  ]);
+});
+
+Deno.test("chat core: when no server lets it in, it gives up", () => {
+  const driven = new Driven({ targets: 2 });
+  driven.step({ kind: "login", credentials: CREDENTIALS });
+  const problem = { code: "lines-refused", text: "not you" } as const;
+  driven.step({ kind: "unreachable", problem });
+  assertEquals(driven.took("done"), []);
+  driven.step({ kind: "unreachable", problem });
+  assertEquals(driven.took("done"), ["done lines-refused"]);
+});
+
+Deno.test("chat core: a refusal in the first words of a server counts as one", () => {
+  const driven = new Driven({ targets: 1 });
+  driven.step({ kind: "login", credentials: CREDENTIALS });
+  driven.step({ kind: "connected" });
+  driven.says({ type: "error", code: "not-private", text: "not you" });
+  assertEquals(driven.took("done", "close"), ["close", "done not-private"]);
+});
+
+Deno.test("chat core: a server that stops, or cuts it off, sends it to another", () => {
+  for (const code of ["shutting-down", "slow-consumer", "timeout"] as const) {
+    const driven = new Driven().ready();
+    driven.says({ type: "error", code, text: code });
+    assertEquals(driven.took("close", "dial"), ["close", "dial 1 0"], code);
+  }
+});
+
+Deno.test("chat core: a quiet connection is asked whether it is one, and left if it does not answer", () => {
+  const driven = new Driven().ready();
+  driven.pass(10_000);
+  driven.ok("ping", { index: 10 });
+  driven.pass(10_000);
+  driven.next("ping");
+  driven.pass(10_000);
+  assertEquals(driven.took("close", "dial"), ["close", "dial 1 0"]);
+});
+
+Deno.test("chat core: at the end of the input all is awaited, then the session ended", () => {
+  const driven = new Driven({ shows: false });
+  driven.step({ kind: "login", credentials: CREDENTIALS });
+  driven.step({ kind: "connected" });
+  driven.ok("login", { user: "ann", ...SESSION, index: 1 });
+  assertEquals(driven.took("want-input"), ["want-input"]);
+  driven.send("a");
+  driven.step({ kind: "end" });
+  assertEquals(driven.took("done"), []);
+  driven.ok("send", { seq: 1, n: 2 });
+  driven.ok("logout", { seq: 2 });
+  assertEquals(driven.took("result", "close", "done"), [
+    ...["send ok", "logout ok", "close", "done"],
+  ]);
+});
+
+Deno.test("chat core: a logout whose answer never comes does not keep it", () => {
+  const driven = new Driven().ready();
+  driven.step({ kind: "end" });
+  driven.next("logout");
+  driven.pass(2_000);
+  assertEquals(driven.took("done"), ["done"]);
+  const other = new Driven().ready();
+  other.step({ kind: "end" }).lose();
+  assertEquals(other.took("done"), ["done"]);
+});
+
+Deno.test("chat core: a deletion whose answer was lost shows by the login that fails", () => {
+  const driven = new Driven().ready();
+  const command = {
+    kind: "delete-account",
+    password: "correct horse",
+  } as const;
+  driven.step({ kind: "command", command });
+  driven.lose();
+  driven.step({ kind: "connected" });
+  driven.error("resume", "session-unknown");
+  driven.error("login", "wrong-password", { outcome: "definite" });
+  assertEquals(driven.took("result", "done"), ["delete-account ok", "done"]);
+});
+
+Deno.test("chat core: a session taken over elsewhere is the end", () => {
+  const driven = new Driven().ready();
+  driven.says({ type: "error", code: "session-moved", text: "moved" });
+  assertEquals(driven.took("done"), ["done session-moved"]);
+});
+
+Deno.test("chat core: a server that was behind is asked for what it did not push", () => {
+  const driven = new Driven().ready();
+  driven.says({ type: "notice", code: "missed", text: "list" });
+  driven.message(20);
+  driven.ok("list", { index: 19, ...listed(15) });
+  assertEquals(driven.took("show"), ["show 15", "show 20"]);
+});
+
+Deno.test("chat core: no more than 64 commands are on their way", () => {
+  const driven = new Driven().ready();
+  for (let i = 0; i < 100; i++) driven.send(`${i}`);
+  assertEquals(driven.requests.length, 64);
+  driven.ok("send", { seq: 1, n: 11 });
+  assertEquals(driven.requests.length, 64);
+});
