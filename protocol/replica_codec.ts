@@ -1,6 +1,12 @@
 /** The words of a replicated group as frames; see `WIRE.md#replica`. */
 
-import { type Epoch, isSameEpoch } from "./epoch.ts";
+import {
+  compareEpochs,
+  type Epoch,
+  EPOCH_NONE,
+  formatEpoch,
+  isSameEpoch,
+} from "./epoch.ts";
 import { WireError } from "./errors.ts";
 import {
   FRAME,
@@ -337,13 +343,47 @@ function decodeAppend(payload: Uint8Array): ReplicaMessage {
   };
   const commit = readUint53(payload, 40);
   const entries = readEntries(payload, 48, { first: index + 1, epoch });
+  checkEpochs(entries, { after: previous.epoch, upTo: epoch });
   return { kind: "append", epoch, previous, commit, entries };
 }
 
 function decodeFetched(payload: Uint8Array): LogEntry[] {
   if (payload.length < FETCHED_HEAD_BYTES) throw tooShort("entries", payload);
   const first = readUint53(payload, 0);
-  return readEntries(payload, 8, { first, epoch: undefined });
+  const entries = readEntries(payload, 8, { first, epoch: undefined });
+  checkEpochs(entries, { after: EPOCH_NONE, upTo: undefined });
+  return entries;
+}
+
+/** No primary writes below the epoch of an entry before, nor above its own. */
+function checkEpochs(
+  entries: readonly LogEntry[],
+  range: { after: Epoch; upTo: Epoch | undefined },
+): void {
+  let before = range.after;
+  for (const { index, epoch } of entries) {
+    // Entries of one epoch share one object.
+    if (epoch === before) continue;
+    if (compareEpochs(epoch, before) < 0) {
+      throw wrongOrder(index, epoch, `behind epoch ${formatEpoch(before)}`);
+    }
+    before = epoch;
+  }
+  const { upTo } = range;
+  const last = entries.at(-1);
+  if (upTo === undefined || last === undefined) return;
+  if (compareEpochs(last.epoch, upTo) <= 0) return;
+  const where = `in an append of epoch ${formatEpoch(upTo)}`;
+  throw wrongOrder(last.index, last.epoch, where);
+}
+
+function wrongOrder(index: number, epoch: Epoch, where: string): WireError {
+  return new WireError(
+    "invalid-message",
+    `Cannot read entries: entry ${index} of epoch ${
+      formatEpoch(epoch)
+    } stands ${where}`,
+  );
 }
 
 /** Reads entries, the first of them numbered `first`, up to the payload's end. */

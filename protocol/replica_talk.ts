@@ -87,6 +87,9 @@ const TALK = Type.Union([
 ]);
 const TALK_CHECK = Compile(TALK);
 
+/** Of one kind each, made when a message of that kind is wrong: they say where. */
+const KIND_CHECKS = new Map<unknown, { Errors: typeof TALK_CHECK.Errors }>();
+
 const HELLO_CHECK = Compile(Type.Object({
   store: STORE_SCHEMA,
   kind: Type.Union([Type.Literal("server"), Type.Literal("witness")]),
@@ -151,9 +154,7 @@ export function encodeReplicaTalk(
 /** @throws {WireError} `invalid-message` or `invalid-utf8`: close the link. */
 export function readReplicaTalk(payload: Uint8Array): ReplicaTalk {
   const value = parseJson(payload);
-  if (!TALK_CHECK.Check(value)) {
-    throw new WireError("invalid-message", "Cannot read message: wrong fields");
-  }
+  if (!TALK_CHECK.Check(value)) throw unreadable(value);
   switch (value.kind) {
     case "pre-vote-answer":
       return { ...value, accepted: viewOf(value.accepted) };
@@ -191,4 +192,29 @@ export function readReplicaTalk(payload: Uint8Array): ReplicaTalk {
 
 function viewOf(value: Static<typeof VIEW_SCHEMA> | undefined) {
   return value === undefined ? undefined : readView(value);
+}
+
+/** What is wrong with a message. */
+function unreadable(value: unknown): WireError {
+  const isObject = typeof value === "object" && value !== null;
+  const kind = isObject && "kind" in value ? value.kind : undefined;
+  const schema = TALK.anyOf.find((one) => one.properties.kind.const === kind);
+  if (schema === undefined) {
+    const known = TALK.anyOf.map((one) => one.properties.kind.const);
+    return new WireError(
+      "invalid-message",
+      `Cannot read message: its kind is none of ${known.join(", ")}`,
+    );
+  }
+  const check = KIND_CHECKS.get(kind) ?? Compile(schema);
+  KIND_CHECKS.set(kind, check);
+  const [error] = check.Errors(value);
+  const where = error?.instancePath.slice(1).replaceAll("/", ".") ?? "";
+  const why = error?.message ?? "wrong fields";
+  return new WireError(
+    "invalid-message",
+    `Cannot read ${schema.properties.kind.const}: ${
+      where === "" ? why : `"${where}" ${why}`
+    }`,
+  );
 }

@@ -13,6 +13,9 @@ import {
 /** Bytes read at a time; a longer record is read by itself. */
 const WINDOW_BYTES = 256 * 1024;
 
+/** Bytes looked at in one go when zeros are expected. */
+const BLANK_BYTES = 4096;
+
 /** What the file is. */
 export interface RecordReaderOptions {
   readonly path: string;
@@ -59,19 +62,19 @@ export class RecordReader {
    * @throws {StorageError} `damaged`: there is none any more, or a bad one.
    */
   payloadAt(position: number): Uint8Array<ArrayBuffer> {
-    const header = this.#bytesAt(position, RECORD_HEADER_BYTES);
-    if (header.length < RECORD_HEADER_BYTES) throw this.#damaged(position);
-    const view = new DataView(header.buffer, header.byteOffset);
-    const { length, checksum } = readRecordHeader(view, 0, this.#mask);
-    if (length > this.#recordBytesMax) throw this.#damaged(position);
-    const bytes = this.#bytesAt(position, RECORD_HEADER_BYTES + length);
-    if (
-      bytes.length < RECORD_HEADER_BYTES + length ||
-      crc32c(bytes.subarray(8)) !== checksum
-    ) {
-      throw this.#damaged(position);
-    }
-    return bytes.slice(RECORD_HEADER_BYTES);
+    const payload = this.#tryPayloadAt(position);
+    if (payload !== undefined) return payload;
+    // What was read before may be zeros that a record has replaced since.
+    this.#end = this.#start;
+    const again = this.#tryPayloadAt(position);
+    if (again !== undefined) return again;
+    const { path } = this;
+    throw new StorageError(
+      "damaged",
+      `Cannot read "${path}": the record at byte ${position} is damaged; ` +
+        "check the disk",
+      { path, position },
+    );
   }
 
   /**
@@ -89,14 +92,31 @@ export class RecordReader {
     return position + RECORD_HEADER_BYTES + length;
   }
 
-  /** Bytes of the file. */
-  get size(): number {
-    return attempt(this.path, () => this.#file.size());
+  /** Whether from `position` on there is nothing, or zeros that were written ahead. */
+  isBlankFrom(position: number): boolean {
+    for (let at = position;;) {
+      const bytes = this.#bytesAt(at, BLANK_BYTES);
+      if (bytes.some((byte) => byte !== 0)) return false;
+      if (bytes.length < BLANK_BYTES) return true;
+      at += bytes.length;
+    }
   }
 
   /** Closes the handle. */
   close(): void {
     this.#file.close();
+  }
+
+  #tryPayloadAt(position: number): Uint8Array<ArrayBuffer> | undefined {
+    const header = this.#bytesAt(position, RECORD_HEADER_BYTES);
+    if (header.length < RECORD_HEADER_BYTES) return undefined;
+    const view = new DataView(header.buffer, header.byteOffset);
+    const { length, checksum } = readRecordHeader(view, 0, this.#mask);
+    if (length > this.#recordBytesMax) return undefined;
+    const bytes = this.#bytesAt(position, RECORD_HEADER_BYTES + length);
+    const isWhole = bytes.length === RECORD_HEADER_BYTES + length;
+    if (!isWhole || crc32c(bytes.subarray(8)) !== checksum) return undefined;
+    return bytes.slice(RECORD_HEADER_BYTES);
   }
 
   /** A view of at most `length` bytes, fewer only at the end of the file; until the next call. */
@@ -121,16 +141,6 @@ export class RecordReader {
       if (count === 0) return;
       this.#end += count;
     }
-  }
-
-  #damaged(position: number): StorageError {
-    const { path } = this;
-    return new StorageError(
-      "damaged",
-      `Cannot read "${path}": the record at byte ${position} is damaged; ` +
-        "check the disk",
-      { path, position },
-    );
   }
 }
 

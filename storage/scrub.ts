@@ -100,11 +100,11 @@ export class LogScrub {
       const end = this.#position + this.#stepBytes;
       while (this.#position < end) {
         const position = this.#position;
-        // Of the mark that a segment ends with, any part may be missing.
-        const isAtMark = reader.size - position <= RECORD_HEADER_BYTES;
-        if (isAtMark && this.#lastIndex === endIndex) {
-          return this.#skipTo(segment.number + 1);
-        }
+        // Of the mark that a segment ends with, any part may be missing; zeros
+        // may follow. Any other record has a byte behind its header that is not.
+        const isOver = this.#lastIndex === endIndex &&
+          reader.isBlankFrom(position + RECORD_HEADER_BYTES);
+        if (isOver) return this.#skipTo(segment.number + 1);
         const payload = reader.payloadAt(position);
         if (payload.length > 0) {
           this.#lastIndex = coder.parse(payload, { path, position }).index;

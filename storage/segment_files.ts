@@ -26,6 +26,8 @@ export interface SegmentDirectory {
   readonly directory: string;
   /** Largest payload of a record. */
   readonly recordBytesMax: number;
+  /** See `RecordFileOptions`. */
+  readonly aheadBytes: number;
 }
 
 /** The path of a segment. */

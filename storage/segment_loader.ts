@@ -209,12 +209,13 @@ class SegmentLoader {
       if (!this.#isBegun) throw this.#unreadable(FILE_HEADER_BYTES, "Empty");
       return undefined;
     }
-    const { disk, directory, recordBytesMax } = this.#files;
+    const { disk, directory, recordBytesMax, aheadBytes } = this.#files;
     const path = segmentPath(directory, number);
     this.#number = number;
     const { file, cutBytes } = await RecordFile.open(disk, path, {
       kind: SEGMENT_KIND,
       recordBytesMax,
+      aheadBytes,
       onRecord: (payload, position) => {
         const record = this.#coder.parse(payload, { path, position });
         this.#take(record, { position, before });

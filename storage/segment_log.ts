@@ -11,6 +11,7 @@ import type { Disk } from "./disk.ts";
 import { StorageError } from "./errors.ts";
 import { LogMap, type Segment } from "./log_map.ts";
 import { LOG_RECORD_BYTES, LogRecordCoder } from "./log_record.ts";
+import { LogReader } from "./log_reader.ts";
 import { type LogRange, LogTail } from "./log_tail.ts";
 import type { RecordFile } from "./record_file.ts";
 import { RECORD_HEADER_BYTES } from "./record_format.ts";
@@ -18,7 +19,6 @@ import {
   moveAwayAfter,
   REPAIR_SUFFIX,
   replaceDamaged,
-  SEGMENT_KIND,
   type SegmentDirectory,
   segmentNumbers,
   segmentPath,
@@ -29,7 +29,6 @@ import {
   loadSegments,
   type LogDamage,
 } from "./segment_loader.ts";
-import { RecordReader } from "./record_reader.ts";
 import { SegmentWriter } from "./segment_writer.ts";
 
 /** Size of a segment, in bytes, at which the next one is begun. */
@@ -46,6 +45,8 @@ export interface SegmentLogOptions {
   readonly entryBytesMax?: number;
   /** Default {@linkcode TAIL_BYTES_MAX}. */
   readonly tailBytesMax?: number;
+  /** Zeros written ahead of the end, see `RecordFileOptions`; default 0 bytes. */
+  readonly aheadBytes?: number;
 }
 
 /** An open log, and what opening it took. */
@@ -106,8 +107,7 @@ export class SegmentLog {
   #damage: LogDamage | undefined;
   /** What changes whole segments happens one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
-  /** Of the segment that was read last. */
-  #reader: RecordReader | undefined;
+  readonly #reader: LogReader;
   #failure: StorageError | undefined;
   #isResetting = false;
   #isClosed = false;
@@ -120,6 +120,7 @@ export class SegmentLog {
     this.files = files;
     this.#options = options;
     this.#tail = new LogTail(options.tailBytesMax);
+    this.#reader = new LogReader(files);
   }
 
   /**
@@ -139,11 +140,13 @@ export class SegmentLog {
       segmentBytesMax: SEGMENT_BYTES_MAX,
       entryBytesMax: COMMAND_BYTES_MAX,
       tailBytesMax: TAIL_BYTES_MAX,
+      aheadBytes: 0,
       ...options,
     };
     assertOptions(all);
     const recordBytesMax = LOG_RECORD_BYTES + all.entryBytesMax;
-    const files = { disk, directory, recordBytesMax };
+    const { aheadBytes } = all;
+    const files = { disk, directory, recordBytesMax, aheadBytes };
     const log = new SegmentLog(files, all);
     const { active, cutBytes, damage } = await log.#load();
     const created = active === undefined && damage === undefined;
@@ -297,7 +300,7 @@ export class SegmentLog {
     return this.#inTurn(async () => {
       this.#isResetting = true;
       await this.#writer?.close();
-      this.#closeReader();
+      this.#reader.close();
       const { disk, directory } = this.files;
       const found = segmentNumbers(disk, directory);
       await this.#begin(base);
@@ -328,7 +331,7 @@ export class SegmentLog {
       await writer.settle();
       const { disk, directory } = this.files;
       for (const { path } of segments) {
-        this.#closeReader();
+        this.#reader.close();
         disk.remove(path);
         this.#map.dropFirst();
         this.#tail.forgetBefore(this.firstIndex);
@@ -358,7 +361,7 @@ export class SegmentLog {
         if (segment !== undefined) {
           await writeRepaired(this.files, segment, {
             before: this.#map.positionAt(segment.first - 1),
-            entries: this.#entriesOf(segment),
+            entries: this.#reader.entriesOf(this.#map, segment),
             end: undefined,
           });
         }
@@ -384,19 +387,26 @@ export class SegmentLog {
     entries: readonly LogEntry[],
   ): Promise<void> {
     return this.#inTurn(async () => {
-      await this.#undamaged().settle();
+      const writer = this.#undamaged();
+      await writer.settle();
       const { segments } = this.#map;
       const at = segments.findIndex(({ number }) => number === damage.segment);
       // Compacted meanwhile: there is nothing left to mend.
       if (at < 0) return;
-      const segment = segments[at];
+      const [segment, next] = segments.slice(at);
+      if (next === undefined) {
+        throw new RangeError(`"${segment.path}" is still being written`);
+      }
       this.#assertSame(segment, entries);
+      const before = this.#map.positionAt(segment.first - 1);
+      // What was cut will not be in the new file: the cut must be on disk first.
+      await writer.sync();
       const positions = await writeRepaired(this.files, segment, {
-        before: this.#map.positionAt(segment.first - 1),
+        before,
         entries,
-        end: segments[at + 1].base,
+        end: next.base,
       });
-      this.#closeReader();
+      this.#reader.close();
       const { disk, directory } = this.files;
       disk.rename(segment.path + REPAIR_SUFFIX, segment.path);
       this.#map.relocate(segment.number, positions);
@@ -435,13 +445,13 @@ export class SegmentLog {
     if (this.#isClosed) return;
     this.#isClosed = true;
     await this.#turn;
-    this.#closeReader();
+    this.#reader.close();
     await this.#writer?.close();
     if (this.#failure !== undefined) throw this.#failure;
   }
 
   async #load(): Promise<LoadedSegments> {
-    this.#closeReader();
+    this.#reader.close();
     this.#tail = new LogTail(this.#options.tailBytesMax);
     const loaded = await loadSegments(this.files, this.#tail);
     const { map, active, damage } = loaded;
@@ -502,43 +512,12 @@ export class SegmentLog {
     const tailFirst = this.#tail.firstIndex;
     let bytes = 0;
     for (let i = range.from; i <= range.to && i < tailFirst; i++) {
-      const entry = this.#readEntry(i);
+      const entry = this.#reader.entryAt(this.#map, i);
       bytes += entry.command.length;
       if (into.length > 0 && bytes > range.bytesMax) return bytes;
       into.push(entry);
     }
     return bytes;
-  }
-
-  #readEntry(wanted: number): LogEntry {
-    const { segment, position } = this.#map.locate(wanted);
-    const { path } = segment;
-    if (this.#reader?.path !== path) {
-      this.#closeReader();
-      const { disk, recordBytesMax } = this.files;
-      const options = { path, kind: SEGMENT_KIND, recordBytesMax };
-      this.#reader = new RecordReader(disk, options);
-    }
-    const payload = this.#reader.payloadAt(position);
-    const at = { path, position };
-    const { kind, index, epoch, command } = this.#coder.parse(payload, at);
-    if (
-      kind === "entry" && index === wanted &&
-      isSameEpoch(epoch, this.#map.epochAt(index))
-    ) {
-      return { index, epoch, command };
-    }
-    throw new StorageError(
-      "damaged",
-      `Cannot read "${path}": at byte ${position} is ${kind} ${index}, ` +
-        `wanted entry ${wanted}`,
-      at,
-    );
-  }
-
-  #closeReader(): void {
-    this.#reader?.close();
-    this.#reader = undefined;
   }
 
   #assertFollows(entries: readonly LogEntry[]): void {
@@ -572,17 +551,6 @@ export class SegmentLog {
       );
     }
   }
-
-  /** All of a segment that counts. */
-  #entriesOf(segment: Segment): LogEntry[] {
-    const first = segment.first;
-    const entries = Array.from(
-      { length: segment.count },
-      (_, i) => this.#readEntry(first + i),
-    );
-    this.#closeReader();
-    return entries;
-  }
 }
 
 function assertOptions(options: Required<SegmentLogOptions>): void {
@@ -590,6 +558,7 @@ function assertOptions(options: Required<SegmentLogOptions>): void {
     ["segmentBytesMax", 256, 2 ** 30],
     ["entryBytesMax", 1, 2 ** 29],
     ["tailBytesMax", 0, 2 ** 40],
+    ["aheadBytes", 0, 2 ** 26],
   ];
   for (const [name, low, high] of bounds) {
     const value = options[name];

@@ -235,10 +235,11 @@ async function makeSegment(
   files: SegmentDirectory,
   number: number,
 ): Promise<RecordFile> {
-  const { disk, directory, recordBytesMax } = files;
+  const { disk, directory, recordBytesMax, aheadBytes } = files;
   const { file } = await RecordFile.open(disk, segmentPath(directory, number), {
     kind: SEGMENT_KIND,
     recordBytesMax,
+    aheadBytes,
     onRecord: () => {},
   });
   return file;

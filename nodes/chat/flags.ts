@@ -34,6 +34,8 @@ export interface ChatSettings extends NodeSettings {
   readonly isSticky: boolean;
   /** Size of a segment of the log, in bytes; four of them make a snapshot due. */
   readonly segmentBytes: number;
+  /** Bytes of the log that are read again in a second, to find damage; 0: none. */
+  readonly scrubBytes: number;
   /** log2 of scrypt's N for new passwords. */
   readonly passwordCost: number;
 }
@@ -43,6 +45,9 @@ export const CLIENT_PORT = 8091;
 
 const PRIORITY_MAX = 1_000_000;
 const SERVER_NUMBER_MAX = 99;
+
+/** More would hold up what people ask for. */
+const SCRUB_BYTES_MAX = 8_388_608;
 
 const table = {
   serverNumber: optionalFlag({
@@ -96,6 +101,14 @@ const table = {
       "Size of one file of the log; after four of them a snapshot takes their place.",
     variable: "SKEIN_SEGMENT",
   }),
+  scrub: defaultFlag({
+    names: ["--scrub"],
+    value: byteSize({ bytesMin: 0, bytesMax: SCRUB_BYTES_MAX }),
+    default: 1_048_576,
+    about:
+      "How much of the log to read again in a second, to find damage while another server can mend it; 0 turns it off.",
+    variable: "SKEIN_SCRUB",
+  }),
   ...groupFlags,
 } as const satisfies FlagTable;
 
@@ -118,6 +131,7 @@ export function parseChatFlags(
       ["skein-chat", "one server alone, to try it"],
       ["skein-chat --server-number 2", "server 2 of the group in .env"],
       ["skein-chat --id a --server a=HOST1:8081 …", "without an .env"],
+      ["skein-chat recover --help", "when a majority is lost for good"],
     ],
     args,
     env,
@@ -140,6 +154,7 @@ export function parseChatFlags(
     priority: values.priority,
     isSticky: values.sticky,
     segmentBytes: values.segment,
+    scrubBytes: values.scrub,
     passwordCost: values.passwordCost,
     warnings: values.clients === "any"
       ? [

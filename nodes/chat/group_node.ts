@@ -21,7 +21,7 @@ import type { FrameLink } from "./frame_link.ts";
 import type { NodeSettings } from "./group_flags.ts";
 import { type ChatCounters, registerChatMetrics } from "./metrics.ts";
 import { PeerLinks } from "./peers.ts";
-import { Replica } from "./replica.ts";
+import { Replica, type ReplicaParts } from "./replica.ts";
 import { nodeStatus } from "./status.ts";
 
 /** A dead link is noticed after so many times the suspicion; the core is quicker. */
@@ -45,6 +45,8 @@ export interface GroupNodeParts {
     | ((link: FrameLink, ask: Frame) => Promise<void>)
     | undefined;
   readonly installSnapshot: (from: StoreId) => Promise<LogPosition>;
+  /** See {@linkcode ReplicaParts.mendLog}; a witness leaves it out. */
+  readonly mendLog?: ReplicaParts["mendLog"];
   readonly appliedIndex: number;
   readonly events: CommittedLogEvents;
 }
@@ -107,6 +109,7 @@ export class GroupNode {
         },
       },
       installSnapshot: parts.installSnapshot,
+      mendLog: parts.mendLog,
       onFatal: (error) => void failNode(parts.opened, error),
       journal: parts.opened.log,
       connect: (onInputs) => this.#connect(incarnation, onInputs),
@@ -217,6 +220,7 @@ export class GroupNode {
         ...this.#parts.serveSnapshots !== undefined &&
           { serveSnapshots: this.#parts.serveSnapshots },
         storeOf: (name) => this.#storeOf(name),
+        epochCounter: () => acceptor.state.promised.counter,
       });
     } catch (cause) {
       throw new StartError(

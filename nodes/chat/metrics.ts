@@ -4,6 +4,7 @@ import type { Registry } from "prom-client";
 import type { NodeRole, NodeStatus } from "../../protocol/status.ts";
 import type { Metrics } from "../host/metrics.ts";
 import { type Latencies, LATENCY_BOUNDS_MS } from "./latencies.ts";
+import type { ScrubCounters } from "./scrubber.ts";
 import { epochNumber } from "./status.ts";
 
 /** What a node counts from its start on; a witness leaves most of it at 0. */
@@ -29,6 +30,8 @@ export interface ChatCounters {
   readonly refusedConnections: number;
   /** Requests answered with an error. */
   readonly refusedRequests: number;
+  /** Undefined for a witness, which keeps no log. */
+  readonly scrub?: ScrubCounters;
 }
 
 const ROLES: readonly NodeRole[] = [
@@ -167,6 +170,21 @@ export function registerChatMetrics(
     "skein_chat_requests_refused_total",
     "Requests answered with an error.",
     () => counters().refusedRequests,
+  );
+  counter(
+    "skein_chat_log_damages_total",
+    "Bad files of the log that were met.",
+    () => counters().scrub?.found ?? 0,
+  );
+  counter(
+    "skein_chat_log_mends_total",
+    "Bad files of the log written anew from another server's entries.",
+    () => counters().scrub?.mended ?? 0,
+  );
+  counter(
+    "skein_chat_scrub_rounds_total",
+    "Times that the whole log was read to find damage.",
+    () => counters().scrub?.rounds ?? 0,
   );
   registerLatencies({ registry, prometheus }, {
     name: "skein_chat_commit_seconds",

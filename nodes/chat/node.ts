@@ -10,14 +10,14 @@ import { StartError, stopOnSignals } from "../host/process.ts";
 import { openClientPort } from "./client_port.ts";
 import { type ChatSettings, parseChatFlags } from "./flags.ts";
 import { failNode, GroupNode } from "./group_node.ts";
-import { Latencies } from "./latencies.ts";
 import { type ChatStorage, openStorage } from "./open_storage.ts";
 import { Passwords, SCRYPT_COST } from "./passwords.ts";
+import { Scrubber } from "./scrubber.ts";
 import { ChatService, SERVICE_TICK_MS } from "./service.ts";
 import { chatReadiness } from "./status.ts";
 
-/** How often the state writes what it has applied; the log has it already. */
-const MAINTAIN_MS = 1_000;
+/** How often to look whether the state has something to write; it paces itself. */
+const MAINTAIN_MS = 100;
 
 /** How long a stop waits for another server to take over, and for open requests. */
 const LEAVE_WAIT_MS = 1_500;
@@ -43,6 +43,7 @@ class ChatNode {
   readonly #storage: ChatStorage;
   readonly #service: ChatService;
   readonly #node: GroupNode;
+  readonly #scrubber: Scrubber;
   readonly #clients: Listener;
   readonly #timers: ReturnType<typeof setInterval>[] = [];
   #maintaining: Promise<void> | undefined;
@@ -69,6 +70,13 @@ class ChatNode {
       defer: queueMicrotask,
       status: () => this.#status(),
     });
+    this.#scrubber = new Scrubber({
+      log,
+      bytesPerSecond: settings.scrubBytes,
+      fetch: (range) => this.#node.replica.fetchEntries(range),
+      onFatal: (error) => void failNode(opened, error),
+      journal: opened.log,
+    });
     this.#clients = this.#listen();
     this.#node = new GroupNode({
       settings,
@@ -85,6 +93,7 @@ class ChatNode {
         this.#service.stateReplaced();
         return position;
       },
+      mendLog: (damage) => this.#scrubber.mend(damage),
       appliedIndex: state.applied.index,
       events: this.#service,
     });
@@ -163,12 +172,13 @@ class ChatNode {
     return {
       ...replica.counters,
       openProposals: this.#service.openCount,
-      commitLatencies: new Latencies(),
+      commitLatencies: this.#service.counters.latencies,
       sessions: state.counts.sessions,
       users: state.counts.users,
       logBytes: log.activeBytes,
       refusedConnections: replica.peers.refused + this.#clients.refused,
       refusedRequests: this.#service.counters.refusedRequests,
+      scrub: this.#scrubber.counters,
     };
   }
 
@@ -176,11 +186,14 @@ class ChatNode {
   #maintain(): void {
     const { state, snapshots } = this.#storage;
     if (this.#maintaining !== undefined || snapshots.isInstalling) return;
-    if (!state.hasWork && !snapshots.isDue) return;
+    this.#scrubber.tick(performance.now());
+    const isDue = snapshots.isDue ||
+      this.#scrubber.needsSnapshot(state.applied.index);
+    if (!state.hasWork && !isDue) return;
     const work = async () => {
       try {
         if (state.hasWork) await state.maintain();
-        if (snapshots.isDue) {
+        if (isDue) {
           const index = await snapshots.take();
           await this.#node.replica.compact(index);
         }
@@ -204,6 +217,7 @@ class ChatNode {
     for (const timer of this.#timers) clearInterval(timer);
     await this.#node.close();
     this.#storage.snapshots.close();
+    this.#scrubber.close();
     await this.#maintaining;
     const { state, log: segments, acceptor, lock } = this.#storage;
     await state.close();

@@ -132,6 +132,8 @@ export class OpenCommands {
     const isOurs = open.isNumbered || Buffer.compare(open.bytes, bytes) === 0;
     if (!isOurs) return this.#renumber(client, open);
     this.#remove(client, open);
+    const { latencies } = this.#context.counters;
+    latencies.observe(this.#context.nowMs() - open.sinceMs);
     for (const id of open.ids) {
       this.#answer(client, { open, id }, result);
       client.settle();

@@ -3,9 +3,16 @@
 import type { StoreId } from "../../protocol/epoch.ts";
 import { WireError } from "../../protocol/errors.ts";
 import type { Identity } from "../../protocol/handshake.ts";
-import type { ReplicaHello } from "../../protocol/replica.ts";
+import type { ReplicaHello, ReplicaMessage } from "../../protocol/replica.ts";
 import type { NodeKind } from "../../protocol/view.ts";
 import type { FrameLink } from "./frame_link.ts";
+
+/**
+ * How far ahead of this node an epoch may be: a thousand ballots a second for
+ * 35 years. Counters end at 2^53 - 1, and a promise is never taken back: one
+ * broken message must not use them up.
+ */
+export const EPOCHS_AHEAD_MAX = 2 ** 40;
 
 /** A node and the link to it. */
 export interface Joined {
@@ -63,4 +70,69 @@ export function isKept(
   const isOfLower = ({ isDialed, peer }: Joined) =>
     isDialed === (self.id < peer.id);
   return isOfLower(before) && !isOfLower(next);
+}
+
+/**
+ * Refuses epochs that no group comes to.
+ *
+ * @param counter Of the highest epoch that this node has promised.
+ * @throws {WireError} `invalid-message`: close the link.
+ */
+export function checkEpochs(message: ReplicaMessage, counter: number): void {
+  const found = highestCounter(message);
+  const counterMax = counter + EPOCHS_AHEAD_MAX;
+  if (found <= counterMax) return;
+  throw new WireError(
+    "invalid-message",
+    `Cannot take ${message.kind}: its epoch counter is ${found}, limit is ${counterMax}`,
+  );
+}
+
+function highestCounter(message: ReplicaMessage): number {
+  switch (message.kind) {
+    case "append":
+      // No entry is above the epoch of its append.
+      return Math.max(message.epoch.counter, message.previous.epoch.counter);
+    case "appended":
+    case "heartbeat":
+    case "heartbeat-answer":
+    case "prepare":
+    case "accepted":
+    case "unaware":
+    case "snapshot-needed":
+      return message.epoch.counter;
+    case "accept":
+    case "active":
+      return message.view.epoch.counter;
+    case "pre-vote-answer":
+      return Math.max(
+        message.promised.counter,
+        message.accepted?.epoch.counter ?? 0,
+      );
+    case "promise":
+      return Math.max(
+        message.epoch.counter,
+        message.accepted?.epoch.counter ?? 0,
+        message.last?.epoch.counter ?? 0,
+      );
+    case "refuse":
+      return Math.max(message.epoch.counter, message.promised.counter);
+    case "mismatch":
+      return Math.max(
+        message.epoch.counter,
+        message.previous.epoch.counter,
+        message.hint.epoch.counter,
+      );
+    case "fetched":
+      return message.entries.at(-1)?.epoch.counter ?? 0;
+    case "pre-vote":
+    case "election":
+    case "alive":
+    case "forward":
+    case "read-index":
+    case "read-index-answer":
+    case "leaving":
+    case "fetch":
+      return 0;
+  }
 }

@@ -26,7 +26,12 @@ import {
   PeerDialer,
   type PeerWaits,
 } from "./peer_dialer.ts";
-import { checkStranger, isKept, type Joined } from "./peer_checks.ts";
+import {
+  checkEpochs,
+  checkStranger,
+  isKept,
+  type Joined,
+} from "./peer_checks.ts";
 import { SeldomLog } from "./seldom_log.ts";
 
 /** Connections at once: a link to each node, those that replace one, and snapshots. */
@@ -80,6 +85,8 @@ export interface PeerLinksOptions {
   serveSnapshots?(link: FrameLink, ask: Frame): Promise<void>;
   /** The store that a node had when it was last in the group, if that is known. */
   storeOf?(id: NodeId): StoreId | undefined;
+  /** Counter of the highest epoch promised here; what is far above it is refused. */
+  epochCounter?(): number;
 }
 
 /** How a node that this one knows is doing, for operators. */
@@ -373,12 +380,14 @@ export class PeerLinks {
 
   async #readFirst(link: FrameLink): Promise<Frame> {
     const { helloWaitMs } = this.#waits;
+    // Not broken off: whoever is slow is to be told so.
+    const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       const text = `Peer said nothing for ${helloWaitMs} ms`;
-      link.abort(new WireError("timeout", text));
+      late.reject(new WireError("timeout", text));
     }, helloWaitMs);
     try {
-      const [first] = await link.read(1);
+      const [first] = await Promise.race([link.read(1), late.promise]);
       return first;
     } finally {
       clearTimeout(timer);
@@ -486,6 +495,7 @@ export class PeerLinks {
     try {
       for (const frame of frames) {
         const message = decodeReplicaMessage(frame);
+        checkEpochs(message, this.#options.epochCounter?.() ?? 0);
         inputs.push({ kind: "message", from, message });
       }
     } finally {
@@ -508,7 +518,9 @@ export class PeerLinks {
     const reason = error.message;
     this.#options.onInputs([{ kind: "peer-down", store, reason }]);
     this.#dialers.get(id)?.lost(error);
-    if (error instanceof PeerError && error.code === "id-taken") {
+    // A stranger has no say in who this node is.
+    const isKnown = this.#dialers.has(id);
+    if (isKnown && error instanceof PeerError && error.code === "id-taken") {
       this.#options.onIdTaken(error.message);
     }
   }

@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers";
 import type { Epoch, StoreId } from "../../protocol/epoch.ts";
 import { WireError } from "../../protocol/errors.ts";
 import type { LogEntry, LogPosition } from "../../protocol/replica.ts";
-import type { SegmentLog } from "../../storage/segment_log.ts";
+import type { SegmentDamage, SegmentLog } from "../../storage/segment_log.ts";
 import type { Log } from "../host/log.ts";
 import { StartError } from "../host/process.ts";
 import type { CommittedLog, CommittedLogEvents } from "./committed_log.ts";
@@ -59,6 +59,12 @@ export interface ReplicaParts {
    * state; the log is emptied afterwards, by the replica.
    */
   readonly installSnapshot: (from: StoreId) => Promise<LogPosition>;
+  /**
+   * Mends an ended segment that a read found bad.
+   *
+   * @returns Whether it can be read now. Undefined for a witness.
+   */
+  readonly mendLog: ((damage: SegmentDamage) => Promise<boolean>) | undefined;
   /** The disk has failed, or is too slow: exit non-zero at once. */
   readonly onFatal: (error: Error) => void;
   readonly journal: Log;
@@ -77,6 +83,8 @@ export interface ReplicaCounters {
 
 /** How long entries for a repair are waited for. */
 const FETCH_WAIT_MS = 3_000;
+
+type ReadLog = Extract<ReplicaEffect, { kind: "read-log" }>;
 
 interface WaitingRead {
   resolve(index: number): void;
@@ -114,6 +122,9 @@ export class Replica implements CommittedLog {
   #lastToken = 0;
   #lastBallot = 0;
   #group: GroupState;
+  /** Met damage that could not be mended: done again when the log was compacted. */
+  readonly #unread = new Map<StoreId, ReadLog>();
+  #isApplyStalled = false;
   #fetched: ((entries: readonly LogEntry[]) => void) | undefined;
   #whenLeft: (() => void) | undefined;
   #isClosed = false;
@@ -179,6 +190,7 @@ export class Replica implements CommittedLog {
     if (log === undefined || this.#isInstalling) return;
     await log.compact(index);
     this.#push({ kind: "compacted", base: log.base });
+    for (const effect of this.#unread.values()) this.#readLog(effect);
     this.#drain();
   }
 
@@ -280,11 +292,8 @@ export class Replica implements CommittedLog {
         }
         log?.cut(effect.after);
         return this.#wrote(effect.write);
-      case "read-log": {
-        const { to, from, bytesMax } = effect;
-        const entries = log?.read(from, { bytesMax }) ?? [];
-        return this.#push({ kind: "log-read", to, from, entries });
-      }
+      case "read-log":
+        return this.#readLog(effect);
       case "commit":
         this.#commitIndex = Math.max(this.#commitIndex, effect.index);
         return;
@@ -303,6 +312,31 @@ export class Replica implements CommittedLog {
       case "fatal":
         return this.#fail(new StartError(effect.reason));
     }
+  }
+
+  #readLog(effect: ReadLog): void {
+    const { to, from, bytesMax } = effect;
+    this.#unread.delete(to);
+    try {
+      const entries = this.#parts.log?.read(from, { bytesMax }) ?? [];
+      this.#push({ kind: "log-read", to, from, entries });
+    } catch (error) {
+      this.#mend(error, (isMended) => {
+        if (!isMended) return void this.#unread.set(to, effect);
+        this.#readLog(effect);
+        this.#drain();
+      });
+    }
+  }
+
+  /** Has what a failed read has met mended, if it is the log's damage and can be. */
+  #mend(error: unknown, then: (isMended: boolean) => void): void {
+    const { log, mendLog } = this.#parts;
+    const damage = log?.damageOf(error);
+    if (damage === undefined || mendLog === undefined) return this.#fail(error);
+    void mendLog(damage).then((isMended) => {
+      if (!this.#isClosed) then(isMended);
+    });
   }
 
   /** One ballot asks everybody. */
@@ -402,14 +436,24 @@ export class Replica implements CommittedLog {
   #apply(): void {
     const { log, events } = this.#parts;
     if (log === undefined || this.#isInstalling || this.#isDraining) return;
-    if (this.#appliedIndex >= this.#commitIndex) return;
+    if (this.#appliedIndex >= this.#commitIndex || this.#isApplyStalled) return;
+    let entries: LogEntry[];
     try {
-      const entries = log.read(this.#appliedIndex + 1, {
+      entries = log.read(this.#appliedIndex + 1, {
         bytesMax: APPLY_BYTES_MAX,
         to: this.#commitIndex,
       });
-      if (entries.length === 0) return;
-      this.#appliedIndex += entries.length;
+    } catch (error) {
+      this.#isApplyStalled = true;
+      return this.#mend(error, (isMended) => {
+        this.#isApplyStalled = false;
+        if (!isMended) return this.#fail(error);
+        this.#apply();
+      });
+    }
+    if (entries.length === 0) return;
+    this.#appliedIndex += entries.length;
+    try {
       events.committed(entries);
     } catch (error) {
       return this.#fail(error);
@@ -468,11 +512,16 @@ export class Replica implements CommittedLog {
     const { log } = this.#parts;
     const end = Math.min(range.to, this.#commitIndex);
     if (log === undefined || range.from > end) return;
-    const entries = log.read(range.from, {
-      bytesMax: APPLY_BYTES_MAX,
-      to: end,
-    });
-    if (entries.length > 0) this.peers.send(to, { kind: "fetched", entries });
+    try {
+      const entries = log.read(range.from, {
+        bytesMax: APPLY_BYTES_MAX,
+        to: end,
+      });
+      if (entries.length > 0) this.peers.send(to, { kind: "fetched", entries });
+    } catch (error) {
+      // Others may answer meanwhile; who asks, asks again.
+      this.#mend(error, () => {});
+    }
   }
 
   #answerRead(token: number, index: number): void {

@@ -25,6 +25,7 @@ import { CLIENT_HELP } from "./client_help.ts";
 import type { CommittedLog, CommittedLogEvents } from "./committed_log.ts";
 import type { GroupState } from "./contract.ts";
 import { IndexWaits } from "./index_waits.ts";
+import { Latencies } from "./latencies.ts";
 import { Lists } from "./lists.ts";
 import { Logins } from "./logins.ts";
 import { type CommandBody, OpenCommands } from "./open_commands.ts";
@@ -82,6 +83,7 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
     proposals: 0,
     pushed: 0,
     slowConsumers: 0,
+    latencies: new Latencies(),
   };
   readonly #options: ServiceOptions;
   readonly #context: ServiceContext;

@@ -2,6 +2,7 @@
 
 import { WireError } from "../../protocol/errors.ts";
 import type { LogEntry, LogPosition } from "../../protocol/replica.ts";
+import type { Latencies } from "./latencies.ts";
 import type { IndexWaits, WaitFailure } from "./index_waits.ts";
 import type { SessionTable } from "./sessions.ts";
 import type { ListOptions, MessagePage } from "./state.ts";
@@ -68,6 +69,8 @@ export interface ServiceCounters {
   pushed: number;
   /** Connections cut off because they read too slowly. */
   slowConsumers: number;
+  /** From a client's request until it is applied here. */
+  readonly latencies: Latencies;
 }
 
 /** What the parts of one service share. */

@@ -27,14 +27,16 @@ export const UNREAD_COUNT_MAX = 1_000;
 const UNWRITTEN_MAX = 1_024;
 
 /**
- * How long what is applied may stay unwritten. Rows of inboxes and sessions are
- * written once for all that happened to them, so waiting saves most of them; a
- * restart applies that much of the log again.
+ * How long what is applied may stay unwritten: this, or so many times as long
+ * as the last write took. Rows of inboxes and sessions are written once for all
+ * that happened to them, so waiting saves most of them; a restart applies that
+ * much of the log again.
  */
 const WRITE_AFTER_MS = 500;
+const WRITE_AFTER_TIMES = 20;
 
-/** Entries that may stay unwritten; a restart applies them again in 50 ms. */
-const WRITE_ENTRIES_MAX = 16_384;
+/** Entries that may stay unwritten; a restart applies them again in about 1 s. */
+const WRITE_ENTRIES_MAX = 262_144;
 
 /** How long one {@linkcode ChatState.maintain} sweeps, turns of others included. */
 const SWEEP_MS = 50;
@@ -89,7 +91,8 @@ export class ChatState {
   #turn: Promise<unknown> = Promise.resolve();
   /** The files are being put in order, or replaced: nothing may be written. */
   #isHeld = false;
-  #writtenMs = performance.now();
+  /** When the last write ended, and how long it took. */
+  #lastWrite = { endMs: performance.now(), tookMs: 0 };
   #isInstalling = false;
   #readerCount = 0;
 
@@ -144,15 +147,10 @@ export class ChatState {
     };
   }
 
-  /**
-   * Whether {@linkcode maintain} is due: something has not been written for
-   * {@linkcode WRITE_AFTER_MS}, or deleted users have left something.
-   */
+  /** Whether {@linkcode maintain} has something to do. */
   get hasWork(): boolean {
-    const { core, stored, sweep } = this.#memory;
-    const unwritten = core.applied.index - stored.index;
-    return sweep.isReady || unwritten >= WRITE_ENTRIES_MAX ||
-      unwritten > 0 && performance.now() - this.#writtenMs >= WRITE_AFTER_MS;
+    return this.#memory.sweep.isReady || this.#isWriteDue ||
+      this.#readerCount === 0 && this.#file.isWalLarge;
   }
 
   /**
@@ -196,7 +194,7 @@ export class ChatState {
    */
   maintain(): Promise<void> {
     return this.#inTurn(async () => {
-      await this.#flush();
+      if (this.#isWriteDue) await this.#flush();
       await this.#reclaim();
       const untilMs = performance.now() + SWEEP_MS;
       while (this.#memory.sweep.isReady && performance.now() < untilMs) {
@@ -427,13 +425,26 @@ export class ChatState {
     this.#file.database.addMessages(this.#unwritten.take());
   }
 
+  get #isWriteDue(): boolean {
+    const { core, stored } = this.#memory;
+    const unwritten = core.applied.index - stored.index;
+    if (unwritten === 0) return false;
+    const { endMs, tookMs } = this.#lastWrite;
+    const afterMs = Math.max(WRITE_AFTER_MS, WRITE_AFTER_TIMES * tookMs);
+    return unwritten >= WRITE_ENTRIES_MAX ||
+      performance.now() - endMs >= afterMs;
+  }
+
   async #flush(): Promise<void> {
     if (this.applied.index === this.#memory.stored.index) return;
+    const beganMs = performance.now();
     try {
       await inSlices(this.#write());
     } catch (error) {
       throw this.#file.failure(error);
     }
+    const endMs = performance.now();
+    this.#lastWrite = { endMs, tookMs: endMs - beganMs };
   }
 
   *#write(): Generator<void> {
@@ -453,7 +464,6 @@ export class ChatState {
       messageCount,
     });
     this.#memory.stored = applied;
-    this.#writtenMs = performance.now();
     this.#writing = new RecentIds();
     sweep.written(users.deleted.map(({ id }) => id));
   }

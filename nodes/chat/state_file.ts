@@ -258,7 +258,10 @@ export class StateFile {
         { path: this.path, cause: error },
       );
     }
-    if (!(error instanceof Error) || !("errcode" in error)) return error;
+    // Errors of `exec` have no number of SQLite's own, only this code.
+    const isSqlite = error instanceof Error && "code" in error &&
+      error.code === "ERR_SQLITE_ERROR";
+    if (!isSqlite) return error;
     return new StorageError(
       "write-failed",
       `Cannot write "${this.path}": ${causeText(error)}`,

@@ -78,7 +78,11 @@ Deno.test("replica words: every message is read as it was written", () => {
 });
 
 Deno.test("replica words: a message is read however it arrives", () => {
-  const message = append([entry(5, 300), entry(6, 0), entry(7, 1, OLDER)]);
+  const message = append([
+    entry(5, 300, OLDER),
+    entry(6, 0, OLDER),
+    entry(7, 1),
+  ]);
   const other: ReplicaMessage = { kind: "leaving", reason: "disk is damaged" };
   const bytes = [message, other].map(encodeReplicaMessage);
   for (const { name, pieces } of arrivals(joined(bytes))) {
@@ -98,17 +102,17 @@ Deno.test("replica words: hello is read as it was written, and unknown fields ar
 });
 
 Deno.test("replica words: an append has its bytes in the order of the page", () => {
-  const message = append([entry(5, 2), entry(6, 1, OLDER)]);
+  const message = append([entry(5, 2, OLDER), entry(6, 1)]);
   const store = [0, 0xc0, 0xff, 0xee, 0, 0xc0, 0xff, 0xee];
   const older = [...[0, 0, 0, 0, 0, 0, 0, 6], ...Array(8).fill(0xff)];
   assertEquals(Array.from(encodeReplicaMessage(message)), [
-    ...[0, 0, 0, 80, 33],
+    ...[0, 0, 0, 96, 33],
     ...[...[0, 0, 0, 0, 0, 0, 0, 7], ...store],
     ...[0, 0, 0, 0, 0, 0, 0, 4, ...older],
     ...[0, 0, 0, 0, 0, 0, 0, 3],
     ...[0, 0, 0, 2],
-    ...[0, 0, 0, 2, 5, 5],
-    ...[0x80, 0, 0, 1, ...older, 6],
+    ...[0x80, 0, 0, 2, ...older, 5, 5],
+    ...[0x80, 0, 0, 1, ...[0, 0, 0, 0, 0, 0, 0, 7], ...store, 6],
   ]);
 });
 
@@ -124,7 +128,7 @@ Deno.test("replica words: an append that no frame holds becomes several, each co
     100_000,
   ];
   const entries = sizes.map((bytes, i) =>
-    entry(i + 5, bytes, i % 3 === 0 ? OLDER : EPOCH)
+    entry(i + 5, bytes, i < 4 ? OLDER : EPOCH)
   );
   const frames = framesOf([encodeReplicaMessage(append(entries))]);
   assertEquals(frames.length, 4);
@@ -291,6 +295,34 @@ Deno.test("replica words: numbers beyond 2^53 are refused", () => {
   payload.set([0, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 16);
   const error = refused(() => decodeReplicaMessage({ kind, payload }));
   assertStringIncludes(error.message, "1 follow index 9007199254740991");
+});
+
+Deno.test("replica words: entries whose epochs go back, or beyond the message's, are refused", () => {
+  const later: Epoch = { counter: 8, store: OLDER.store };
+  const wrong: readonly (readonly [ReplicaMessage, string])[] = [
+    [
+      append([entry(5, 1), entry(6, 1, OLDER)]),
+      "entry 6 of epoch 6.ffff stands behind epoch 7.00c0",
+    ],
+    [
+      append([entry(5, 1, { ...OLDER, counter: 5 })]),
+      "entry 5 of epoch 5.ffff stands behind epoch 6.ffff",
+    ],
+    [
+      append([entry(5, 1), entry(6, 1, later)]),
+      "entry 6 of epoch 8.ffff stands in an append of epoch 7.00c0",
+    ],
+    [
+      { kind: "fetched", entries: [entry(5, 1), entry(6, 1, OLDER)] },
+      "entry 6 of epoch 6.ffff stands behind epoch 7.00c0",
+    ],
+  ];
+  for (const [message, text] of wrong) {
+    const frame = oneFrame(message);
+    const error = refused(() => decodeReplicaMessage(frame));
+    assertEquals(error.code, "invalid-message");
+    assertStringIncludes(error.message, text);
+  }
 });
 
 Deno.test("replica words: JSON that is no message is refused", () => {

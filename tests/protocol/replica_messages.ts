@@ -1,7 +1,7 @@
 /** Any message of a replicated group, for property tests. */
 
 import fc from "fast-check";
-import type { Epoch } from "../../protocol/epoch.ts";
+import { compareEpochs, type Epoch } from "../../protocol/epoch.ts";
 import type {
   LogEntry,
   LogPosition,
@@ -57,7 +57,7 @@ export const anyView: fc.Arbitrary<View> = fc.record({
   };
 });
 
-/** Entries that follow `previous`, of up to three epochs. */
+/** Entries that follow `previous`, of up to three epochs in ascending order. */
 function entriesAfter(
   previous: LogPosition,
   parts: readonly { epoch: Epoch; commands: readonly Uint8Array[] }[],
@@ -70,6 +70,14 @@ function entriesAfter(
     }
   }
   return entries;
+}
+
+/** The same with these epochs in ascending order, as in every log. */
+function ascending<Part extends { readonly epoch: Epoch }>(
+  parts: readonly Part[],
+): Part[] {
+  const epochs = parts.map(({ epoch }) => epoch).sort(compareEpochs);
+  return parts.map((part, at) => ({ ...part, epoch: epochs[at] }));
 }
 
 const parts = fc.array(
@@ -88,16 +96,24 @@ export const anyMessage: fc.Arbitrary<ReplicaMessage> = fc.oneof(
     commit: count,
     parts,
     own: fc.array(command),
-  }).map(({ epoch, previous, commit, parts, own }) => ({
-    kind: "append" as const,
-    epoch,
-    previous,
-    commit,
-    entries: entriesAfter(previous, [...parts, { epoch, commands: own }]),
-  })),
+  }).map(({ epoch, previous, commit, parts, own }) => {
+    const before = { epoch: previous.epoch, commands: [] };
+    const [first, ...rest] = ascending([
+      before,
+      ...parts,
+      { epoch, commands: own },
+    ]);
+    return {
+      kind: "append" as const,
+      epoch: rest[rest.length - 1].epoch,
+      previous: { index: previous.index, epoch: first.epoch },
+      commit,
+      entries: entriesAfter(previous, rest),
+    };
+  }),
   fc.tuple(position, parts).map(([before, parts]) => ({
     kind: "fetched" as const,
-    entries: entriesAfter(before, parts),
+    entries: entriesAfter(before, ascending(parts)),
   })),
   fc.record({ kind: kind("appended"), epoch: anyEpoch, index: count }),
   fc.record({

@@ -45,6 +45,8 @@ export class ChatChecker {
   readonly #hashes: number[] = [];
   #newestCommitEpoch: Epoch = EPOCH_NONE;
   #newestActive: View | undefined;
+  /** Every set of voters that an active view had. */
+  readonly #activeVoters = new Set<string>();
   /** Elements that took effect, with their place in their list. */
   readonly #effective = new Map<string, number>();
   /** Elements whose clients were told so. */
@@ -86,8 +88,10 @@ export class ChatChecker {
     this.#knownViews.add(view);
     const key = `${view.epoch.counter} ${view.epoch.store}`;
     const known = this.#views.get(key);
-    if (known === undefined) this.#views.set(key, view);
-    else if (sketch(known) !== sketch(view)) {
+    if (known === undefined) {
+      this.#views.set(key, view);
+      this.#checkVoters(view);
+    } else if (sketch(known) !== sketch(view)) {
       this.fail(
         `two views of epoch ${key}: ${sketch(known)} and ${sketch(view)}`,
       );
@@ -99,6 +103,7 @@ export class ChatChecker {
 
   sawActive(view: View): void {
     this.saw(view);
+    this.#activeVoters.add(view.voters.join());
     const newest = this.#newestActive?.epoch ?? EPOCH_NONE;
     if (compareEpochs(view.epoch, newest) > 0) this.#newestActive = view;
   }
@@ -219,6 +224,14 @@ export class ChatChecker {
     } else if (verdict.kind === "undecided") {
       this.fail(`nobody knows whether list ${verdict.key} is linearizable`);
     }
+  }
+
+  /** New voters count alone only when they and those before have agreed on a view. */
+  #checkVoters(view: View): void {
+    if (this.#newestActive === undefined) return;
+    if (view.previousVoters !== undefined) return;
+    if (this.#activeVoters.has(view.voters.join())) return;
+    this.fail(`${sketch(view)} forgets the voters before`);
   }
 
   /** Whether a log has the entry that is committed there. */

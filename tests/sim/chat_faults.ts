@@ -100,6 +100,11 @@ const DRAMAS = {
     kinds: ["join", "lose-disk", "rot", "cut", "slow-disk", "crash"],
     turningPoints: ["promise", "append", "appended"],
   },
+  /** The set of voters changes while the group falls apart. */
+  reshape: {
+    kinds: ["join", "join", "lose-disk", "split", "partition", "isolate"],
+    turningPoints: ["accept", "accepted", "active"],
+  },
 } as const satisfies Record<
   string,
   Pick<FaultPlan, "kinds" | "turningPoints">
@@ -108,7 +113,12 @@ const DRAMAS = {
 /** A way in which faults go together. */
 export type Drama = keyof typeof DRAMAS;
 
-const DRAMA_NAMES: readonly Drama[] = ["duel", "amnesia", "churn"];
+const DRAMA_NAMES: readonly Drama[] = [
+  "duel",
+  "amnesia",
+  "churn",
+  "reshape",
+];
 
 function drawPlan(random: Random, wanted: Drama | undefined): FaultPlan {
   if (random.chance(0.2) || wanted !== undefined) {
@@ -164,7 +174,7 @@ export class ChatFaults {
   }
 
   /** Whether the process dies now; maybe whoever it spoke to is next. */
-  mayCrashAfter(effect: ReplicaEffect): boolean {
+  mayCrashAfter(node: SimulatedReplica, effect: ReplicaEffect): boolean {
     const { turningPoints, turningChance } = this.#plan;
     if (this.isOver || turningPoints.length === 0) return false;
     const kind = effect.kind === "send" ? effect.message.kind : effect.kind;
@@ -172,7 +182,8 @@ export class ChatFaults {
     if (!this.#random.chance(turningChance)) return false;
     this.#turningCrashes += 1;
     if (this.#turningCrashes > TURNING_CRASHES_MAX) return false;
-    if (effect.kind === "send") this.#strikeNext(effect.to);
+    if (this.#random.chance(0.2)) this.#partition([node]);
+    else if (effect.kind === "send") this.#strikeNext(effect.to);
     return true;
   }
 

@@ -60,6 +60,8 @@ export interface ChatRun {
   readonly history: readonly HistoryEvent[];
   /** Whether the group had to be whole again in the end, and was asked to be. */
   readonly wasLive: boolean;
+  /** How long that took after the last fault, in simulated time. */
+  readonly healingMs: number;
 }
 
 /** Runs one group from one seed; `drama` chooses its faults. */
@@ -85,6 +87,7 @@ export function runChat(
     transcript: world.transcript,
     history: group.history.events,
     wasLive: group.wasLive,
+    healingMs: group.healingMs,
   };
 }
 
@@ -99,6 +102,7 @@ class SimulatedGroup implements ChatSurroundings, Victims {
   readonly applyMsMax: number;
   readonly faults: ChatFaults;
   wasLive = false;
+  healingMs = 0;
   readonly #random: Random;
   readonly #keys: readonly string[];
   readonly #faultsUntilMs: number;
@@ -187,8 +191,8 @@ class SimulatedGroup implements ChatSurroundings, Victims {
     return disk;
   }
 
-  mayCrashAfter(_node: SimulatedReplica, effect: ReplicaEffect): boolean {
-    return this.faults.mayCrashAfter(effect);
+  mayCrashAfter(node: SimulatedReplica, effect: ReplicaEffect): boolean {
+    return this.faults.mayCrashAfter(node, effect);
   }
 
   ended(node: SimulatedReplica): void {
@@ -277,7 +281,8 @@ class SimulatedGroup implements ChatSurroundings, Victims {
   #expectLife(): void {
     const { world, checker } = this;
     const failed = () => checker.failures.length > 0;
-    const untilMs = world.nowMs + CALM_MS;
+    const calmMs = world.nowMs;
+    const untilMs = calmMs + CALM_MS;
     let quietSinceMs = Infinity;
     let missing: string | undefined;
     while (world.nowMs < untilMs) {
@@ -286,7 +291,9 @@ class SimulatedGroup implements ChatSurroundings, Victims {
       missing = this.#missing();
       if (missing !== undefined) quietSinceMs = Infinity;
       else if (quietSinceMs === Infinity) quietSinceMs = world.nowMs;
-      if (world.nowMs - quietSinceMs >= STEADY_MS) return this.#readLast();
+      if (world.nowMs - quietSinceMs < STEADY_MS) continue;
+      this.healingMs = quietSinceMs - calmMs;
+      return this.#readLast();
     }
     // A view may have been proposed at the last moment by one who is gone.
     if (!mustLive(this.#living(), this.replicas)) {

@@ -90,6 +90,7 @@ class CrashWorld {
   readonly #random: Random;
   readonly #disk: SimDisk;
   readonly #class: typeof RecordFile | undefined;
+  readonly #aheadBytes: number;
   /** The disk's syncs that run, oldest first; cleared by a death. */
   #running: (() => void)[] = [];
   #file: RecordFile | undefined;
@@ -103,6 +104,7 @@ class CrashWorld {
   constructor(seed: number, recordFileClass: typeof RecordFile | undefined) {
     this.#random = new Random(seed);
     this.#class = recordFileClass;
+    this.#aheadBytes = seed % 2 === 0 ? 0 : 1 + Math.abs(seed % 10_000);
     this.#disk = new SimDisk({
       random: this.#random,
       wait: () => new Promise((resolve) => this.#running.push(resolve)),
@@ -137,10 +139,17 @@ class CrashWorld {
     }
   }
 
+  #open() {
+    return open(this.#disk, {
+      class: this.#class,
+      aheadBytes: this.#aheadBytes,
+    });
+  }
+
   /** The file of the process that runs; if none does, one is started and checked. */
   async #process(): Promise<RecordFile> {
     if (this.#file !== undefined) return this.#file;
-    const opening = open(this.#disk, { class: this.#class });
+    const opening = this.#open();
     const { file, payloads, cutBytes } = await this.#finish(opening);
     assert(
       payloads.length >= this.#promisedCount,
@@ -213,7 +222,7 @@ class CrashWorld {
 
   async #diesStarting(after: number): Promise<void> {
     await this.take({ kind: "kill" });
-    const opening = open(this.#disk, { class: this.#class });
+    const opening = this.#open();
     // If it fails, so will the next start, which is looked at.
     opening.catch(() => {});
     await turns();

@@ -16,7 +16,11 @@ export const LOG_DIRECTORY = "/data";
 /** Opens a log with short segments, most of which is not in memory. */
 export function openLog(
   disk: Disk,
-  options: { segmentBytesMax?: number; tailBytesMax?: number } = {},
+  options: {
+    segmentBytesMax?: number;
+    tailBytesMax?: number;
+    aheadBytes?: number;
+  } = {},
   directory = LOG_DIRECTORY,
 ): Promise<OpenedSegmentLog> {
   return SegmentLog.open(disk, directory, {

@@ -203,6 +203,7 @@ class LogWorld {
   readonly #disk: SteppedDisk;
   readonly #random: Random;
   readonly #class: typeof SegmentLog;
+  readonly #aheadBytes: number;
   #log: SegmentLog | undefined;
   /** Everything before `#changes`; durable. */
   #model = new Model(NONE);
@@ -223,6 +224,7 @@ class LogWorld {
     this.#disk = new SteppedDisk(seed);
     this.#random = new Random(seed);
     this.#class = logClass;
+    this.#aheadBytes = seed % 2 === 0 ? 0 : 1 + Math.abs(seed % 3000);
   }
 
   async take(step: LogStep): Promise<void> {
@@ -446,6 +448,7 @@ class LogWorld {
       segmentBytesMax: 4096,
       entryBytesMax: 4000,
       tailBytesMax: 3000,
+      aheadBytes: this.#aheadBytes,
     });
   }
 

@@ -37,6 +37,7 @@ export async function open(
   options: {
     readonly class?: typeof RecordFile;
     readonly recordBytesMax?: number;
+    readonly aheadBytes?: number;
   } = {},
 ): Promise<Opened> {
   const payloads: Uint8Array[] = [];
@@ -44,6 +45,7 @@ export async function open(
   const opened = await (options.class ?? RecordFile).open(disk, PATH, {
     kind: KIND,
     recordBytesMax: options.recordBytesMax ?? RECORD_BYTES_MAX,
+    aheadBytes: options.aheadBytes,
     onRecord: (payload, position) => {
       payloads.push(payload);
       positions.push(position);

@@ -12,7 +12,7 @@ import {
   textsIn,
   textsOfEntries,
 } from "./log_fixture.ts";
-import { simDisk } from "./record_fixture.ts";
+import { readAll, simDisk } from "./record_fixture.ts";
 import { SteppedDisk } from "./stepped_disk.ts";
 
 Deno.test("segment log: a new one is empty, and says that it is new", async () => {
@@ -37,27 +37,34 @@ Deno.test("segment log: the same on a real disk, over many segments", async () =
   try {
     const disk = new LocalDisk();
     const { log } = await openLog(disk, {}, directory);
-    await appendAll(log, entriesOf(1, 20));
-    log.append(entriesOf(21, 20));
-    log.syncNow();
-    log.cut(35);
-    await appendAll(log, entriesOf(36, 5, 2));
+    while (log.segments.length < 4) {
+      log.append(entriesOf(log.lastIndex + 1, 5));
+      if (log.lastIndex % 2 === 0) log.syncNow();
+      else await log.sync();
+      // A next segment is made beside what goes on.
+      await log.compact(0);
+    }
+    const after = log.lastIndex - 3;
+    log.cut(after);
+    await appendAll(log, entriesOf(after + 1, 5, 2));
     const texts = textsIn(log);
     assertEquals(
       texts,
-      textsOfEntries([...entriesOf(1, 35), ...entriesOf(36, 5, 2)]),
+      textsOfEntries([
+        ...entriesOf(1, after),
+        ...entriesOf(after + 1, 5, 2),
+      ]),
     );
-    assert(log.segments.length > 3);
     await log.close();
     const again = await openLog(disk, {}, directory);
     assertEquals(again.cutBytes, 0);
     assertEquals(textsIn(again.log), texts);
     assertEquals(again.log.shape.runs, [
       { index: 1, epoch: epochOf(1) },
-      { index: 36, epoch: epochOf(2) },
+      { index: after + 1, epoch: epochOf(2) },
     ]);
-    const { index } = await again.log.compact(30);
-    assert(index > 0 && index <= 30);
+    const { index } = await again.log.compact(after);
+    assert(index > 0 && index <= after);
     await again.log.reset({ index: 7, epoch: epochOf(3) });
     assertEquals(disk.list(directory).length, 1);
     await again.log.close();
@@ -298,6 +305,32 @@ Deno.test("segment log: a next segment that cannot be made is told before it is 
   }
   assert(error instanceof StorageError);
   assertEquals(error.code, "write-failed");
+});
+
+Deno.test("segment log: zeros written ahead are nothing, to reads, starts and stops", async () => {
+  const disk = simDisk();
+  const options = { aheadBytes: 4000, tailBytesMax: 0 };
+  const path = `${LOG_DIRECTORY}/log-000001.log`;
+  const { log } = await openLog(disk, options);
+  for (let index = 1; index <= 5; index++) {
+    log.append(entriesOf(index, 1));
+    log.syncNow();
+    // Each read sees what was zeros when the one before read it.
+    assertEquals(textsIn(log), textsOfEntries(entriesOf(1, index)));
+  }
+  const size = log.activeBytes;
+  assert(readAll(disk, path).length > size);
+  disk.kill();
+  const again = await openLog(disk, options);
+  assertEquals([again.cutBytes, again.log.lastIndex], [0, 5]);
+  again.log.append(entriesOf(6, 1));
+  await again.log.close();
+  const entry = 16 + 25 + entriesOf(6, 1)[0].command.length;
+  // A record more, and a mark.
+  assertEquals(readAll(disk, path).length, size + entry + 16);
+  const third = await openLog(disk);
+  assertEquals([third.cutBytes, third.log.lastIndex], [0, 6]);
+  await third.log.close();
 });
 
 Deno.test("segment log: other files of the directory are left alone, its own leftovers go", async () => {

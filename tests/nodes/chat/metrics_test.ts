@@ -21,6 +21,7 @@ function counters(latencies: Latencies): ChatCounters {
     logBytes: 4_096,
     refusedConnections: 1,
     refusedRequests: 8,
+    scrub: { found: 3, mended: 2, rounds: 5 },
   };
 }
 
@@ -52,6 +53,9 @@ Deno.test("chat metrics: every number of a server, with its peers", async () => 
       "skein_chat_proposals_total 12",
       "skein_chat_sync_seconds_total 0.5",
       "skein_chat_requests_refused_total 8",
+      "skein_chat_log_damages_total 3",
+      "skein_chat_log_mends_total 2",
+      "skein_chat_scrub_rounds_total 5",
       "# TYPE skein_chat_commit_seconds histogram",
       'skein_chat_commit_seconds_bucket{le="0.00025"} 0',
       'skein_chat_commit_seconds_bucket{le="0.0005"} 1',

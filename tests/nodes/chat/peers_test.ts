@@ -537,7 +537,7 @@ Deno.test("peers: who says nothing after its handshake is given up", async () =>
     await dial(a.links.address, greeting, { silentMsMax: 60_000 }),
   );
   const error = await assertRejects(() => link.read(), WireError);
-  assertEquals(error.code, "link-lost");
+  assertEquals(error.code, "timeout");
   assertEquals(a.log.with("said nothing for 50 ms").length, 1);
   assertEquals(a.inputs, []);
   link.abort(error);

@@ -14,6 +14,7 @@ const ENVIRONMENT = {
   SKEIN_HEARTBEAT: "50ms",
   SKEIN_SUSPECT_AFTER: "600ms",
   SKEIN_ELECTION: "300ms",
+  SKEIN_SYNC_STALL: "1m",
   // Nobody guesses these passwords, and logins are not what is tested.
   SKEIN_PASSWORD_COST: "10",
 };
@@ -38,6 +39,8 @@ export class ChatFleet implements AsyncDisposable {
   readonly #blocks: PortBlock[] = [];
   readonly #extra: ChatNode[] = [];
   readonly #size: FleetSize;
+  /** The hash of the state at each index at which some server was asked. */
+  readonly #hashes = new Map<number, string>();
   #portCount = 0;
 
   constructor(size: FleetSize = {}) {
@@ -134,7 +137,8 @@ export class ChatFleet implements AsyncDisposable {
 
   /**
    * Waits until exactly these servers are the members of one view, and have
-   * applied the same entries, all that there are, with the same hash.
+   * applied the same entries, all that there are. That their states have the
+   * same hash then is checked at every look, as always.
    *
    * @param servers Default: all of them.
    */
@@ -154,14 +158,7 @@ export class ChatFleet implements AsyncDisposable {
         status.committedIndex === first.appliedIndex &&
         status.lastIndex === first.appliedIndex
       );
-      if (!isSame) return undefined;
-      const hashes = new Set(seen.map((status) => status?.hash));
-      if (hashes.size === 1) return first;
-      throw new Error(
-        `States differ at index ${first.appliedIndex}: ${[...hashes].join()}\n${
-          statusText(seen)
-        }${this.describe()}`,
-      );
+      return isSame ? first : undefined;
     }, () => statusText(seen));
   }
 
@@ -216,6 +213,7 @@ export class ChatFleet implements AsyncDisposable {
       admin,
       data,
       folder: this.#folder,
+      onStatus: (status) => this.#compare(status),
       arguments: () => [
         ...["--id", name, "--data", data, "--admin", admin],
         ...["--listen-replica", address],
@@ -234,6 +232,20 @@ export class ChatFleet implements AsyncDisposable {
         ...flags,
       ],
     }, { ...options, environment: { ...ENVIRONMENT, ...options.environment } });
+  }
+
+  /**
+   * Servers that have applied the same entries have the same state, whenever
+   * they are asked, and in whatever life.
+   */
+  #compare({ node, kind, appliedIndex, hash }: NodeStatus): void {
+    if (kind === "witness") return;
+    const known = this.#hashes.get(appliedIndex);
+    this.#hashes.set(appliedIndex, hash);
+    if (known === undefined || known === hash) return;
+    throw new Error(
+      `The state of ${node} at index ${appliedIndex} is ${hash}, another one's was ${known}\n${this.describe()}`,
+    );
   }
 
   #port(): number {

@@ -36,6 +36,8 @@ export interface ChatNodePlace {
   readonly data: string;
   /** Its working directory. */
   readonly folder: string;
+  /** Hears every answer of {@linkcode ChatNode.status}. */
+  readonly onStatus?: (status: NodeStatus) => void;
   /** Its flags; asked at each start, when the whole group is known. */
   readonly arguments: () => readonly string[];
 }
@@ -67,6 +69,11 @@ export class ChatNode implements AsyncDisposable {
   get isUp(): boolean {
     const run = this.#runs.at(-1);
     return run !== undefined && run.exit === undefined && !this.#isFrozen;
+  }
+
+  /** Whether its execution is stopped. */
+  get isFrozen(): boolean {
+    return this.#isFrozen;
   }
 
   /** Whether it keeps messages. */
@@ -161,11 +168,11 @@ export class ChatNode implements AsyncDisposable {
   /** What it says of itself and its group; undefined when it does not answer. */
   async status(): Promise<NodeStatus | undefined> {
     if (!this.isUp) return undefined;
-    if (this.isServer) return await this.#askStatus();
-    const page = await this.page("/state");
-    return page === undefined
-      ? undefined
-      : readNodeStatus(JSON.parse(page.text));
+    const status = this.isServer
+      ? await this.#askStatus()
+      : await this.#readStatus();
+    if (status !== undefined) this.place.onStatus?.(status);
+    return status;
   }
 
   /** Waits until it can do its job. */
@@ -191,6 +198,12 @@ export class ChatNode implements AsyncDisposable {
     this.#isToEnd = true;
     this.#connection?.close();
     for (const run of this.#runs) await run[Symbol.asyncDispose]();
+  }
+
+  async #readStatus(): Promise<NodeStatus | undefined> {
+    const page = await this.page("/state");
+    if (page === undefined) return undefined;
+    return readNodeStatus(JSON.parse(page.text));
   }
 
   /** By one connection, as long as it stands: whoever waits asks very often. */

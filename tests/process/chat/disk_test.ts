@@ -6,8 +6,8 @@ import { SmallDisk, smallDiskMissing } from "./small_disk.ts";
 
 const DISK_BYTES = 64_000_000;
 
-/** What is left on the disk before it is full: some seconds of load. */
-const LEFT_BYTES = 400_000;
+/** What is left on the disk before it is full: little, and any file may meet the end. */
+const LEFT_BYTES = 200_000 + Math.floor(Math.random() * 300_000);
 
 /** A load that soon fills disks and segments. */
 const BIG = { textBytes: 8_000 };
@@ -86,6 +86,29 @@ for (const name of ["c", "a"]) {
     await load.verify();
   });
 }
+
+Deno.test("chat disk: a byte that rots while a server runs is found and mended", async () => {
+  const node = { flags: ["--segment", "256KiB", "--scrub", "512KiB"] };
+  await using fleet = new ChatFleet({ nodes: { a: node, b: node, c: node } });
+  const [a, , c] = fleet.servers;
+  await fleet.startReady();
+  await using load = await Load.start(fleet, BIG);
+  for (const rotten of [a, c]) {
+    await fleet.until(
+      `${rotten.name} has some segments`,
+      () => segments(rotten).length >= 3,
+    );
+    damage(segments(rotten)[1]);
+  }
+  for (const rotten of [a, c]) {
+    await rotten.process.line(/"Mended the log from another server"/);
+    await rotten.kill();
+    await rotten.start();
+    assertEquals(rotten.errors(), [], "nothing is wrong any more");
+    await fleet.complete();
+  }
+  await load.verify();
+});
 
 Deno.test("chat disk: after a full stop a member with a damaged log is not believed", async () => {
   await using fleet = new ChatFleet();

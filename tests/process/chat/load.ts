@@ -2,12 +2,16 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { ChatMessage } from "../../../protocol/chat.ts";
-import { type HistoryEvent, HistoryRecorder } from "../../history/history.ts";
+import {
+  formatHistory,
+  type HistoryEvent,
+  HistoryRecorder,
+} from "../../history/history.ts";
 import { checkHistory } from "../../history/linearizability.ts";
 import { Random } from "../../sim/random.ts";
 import { bounded } from "../until.ts";
 import type { ChatFleet } from "./chat_fleet.ts";
-import { faultsOf, type Sent, shown } from "./load_check.ts";
+import { faultsOf, nameOf, type Sent } from "./load_check.ts";
 import { LoadClient, type LoadClientOptions } from "./load_client.ts";
 
 /** Between two requests of a client: a test shares its cores with others. */
@@ -31,6 +35,8 @@ export interface LoadOptions {
   readonly textBytes?: number;
   /** Names of the servers that are asked; default: all. */
   readonly servers?: readonly string[];
+  /** After so long without an answer clients ask another server. */
+  readonly answerWaitMs?: number;
   /** For the choices. */
   readonly seed?: number;
 }
@@ -45,7 +51,10 @@ export interface LoadSummary {
   readonly retriesMax: number;
 }
 
-/** Clients at work; stopped, at the latest, when it is disposed of. */
+/**
+ * Clients at work, and the history of what they asked and were answered; with
+ * SKEIN_HISTORY set it is written into that folder. Stopped, at the latest, when it is disposed of.
+ */
 export class Load implements AsyncDisposable {
   readonly history = new HistoryRecorder();
   readonly #clients: LoadClient[] = [];
@@ -69,7 +78,7 @@ export class Load implements AsyncDisposable {
     fleet: ChatFleet,
     options: LoadOptions = {},
   ): Promise<Load> {
-    const { clients = 4, servers } = options;
+    const { clients = 4, servers, answerWaitMs } = options;
     const load = new Load(fleet, options);
     try {
       await Promise.all(
@@ -78,6 +87,7 @@ export class Load implements AsyncDisposable {
             servers: servers?.map((name) => fleet.node(name).clients) ??
               fleet.clients,
             first: at,
+            ...(answerWaitMs !== undefined && { answerWaitMs }),
           })),
       );
       for (const client of load.#clients) load.#running.push(load.#run(client));
@@ -126,6 +136,16 @@ export class Load implements AsyncDisposable {
       },
       () => `${this.#acknowledged} of ${wanted}: ${this.#troubleText()}\n`,
     );
+  }
+
+  /** Waits until so many further tries are over, well or not. */
+  async tried(count: number): Promise<void> {
+    const over = () => this.#acknowledged + this.retries;
+    const wanted = over() + count;
+    await this.#fleet.until(`${count} more tries are over`, () => {
+      if (this.#failure !== undefined) throw this.#failure;
+      return over() >= wanted;
+    });
   }
 
   /** Lets every open request come to its end. */
@@ -204,7 +224,12 @@ export class Load implements AsyncDisposable {
     const text = name.padEnd(this.#textBytes, ".");
     const sent: Sent = { from: client.user, to, text, sequence, n: undefined };
     this.#sent.push(sent);
-    const call = { process, f: "append", key: to, value: shown(text) } as const;
+    const call = {
+      process,
+      f: "append",
+      key: to,
+      value: nameOf(text),
+    } as const;
     this.#record({ ...call, type: "invoke" });
     sent.n = await client.send(to, text);
     this.#acknowledged += 1;
@@ -227,7 +252,7 @@ export class Load implements AsyncDisposable {
     this.#record({
       ...call,
       type: "ok",
-      value: inbox.map(({ text }) => shown(text)),
+      value: inbox.map(({ text }) => nameOf(text)),
     });
     return inbox;
   }
@@ -238,6 +263,12 @@ export class Load implements AsyncDisposable {
 
   #checkHistory(): void {
     const { events } = this.history;
+    const folder = Deno.env.get("SKEIN_HISTORY") ?? "";
+    if (folder !== "") {
+      Deno.mkdirSync(folder, { recursive: true });
+      const path = `${folder}/${crypto.randomUUID()}.jsonl`;
+      Deno.writeTextFileSync(path, formatHistory(events));
+    }
     if (events.length > HISTORY_EVENTS_MAX) return;
     const verdict = checkHistory(events);
     assertEquals(verdict.kind, "linearizable", JSON.stringify(verdict));

@@ -69,7 +69,11 @@ export function faultsOf(
   return faults;
 }
 
-/** A text without what only makes it long. */
-export function shown(text: string): string {
-  return `"${text.replace(/\.+$/, "")}"`;
+/** A text without the dots that only make it long. */
+export function nameOf(text: string): string {
+  return text.replace(/\.+$/, "");
+}
+
+function shown(text: string): string {
+  return `"${nameOf(text)}"`;
 }

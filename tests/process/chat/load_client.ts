@@ -63,17 +63,6 @@ export class LoadClient {
     this.#answerWaitMs = answerWaitMs;
   }
 
-  /** What proves that the session is its own. */
-  get proof(): SessionProof {
-    if (this.#proof === undefined) throw new Error(`${this.user} has no login`);
-    return this.#proof;
-  }
-
-  /** The newest index that it knows of. */
-  get seen(): number {
-    return this.#seen;
-  }
-
   /** Makes the account and logs in. */
   async begin(): Promise<void> {
     const account = { user: this.user, password: this.#password };

@@ -74,6 +74,13 @@ export class RawClient implements AsyncDisposable {
     return lines;
   }
 
+  /** The next line of a connection that may be refused at any time. */
+  async toFirst(): Promise<Said | undefined> {
+    const said = await this.line();
+    this.close();
+    return said;
+  }
+
   /** Asks for something and waits for its answer; what else comes is in {@linkcode pushed}. */
   async ask(request: Readonly<Record<string, unknown>>): Promise<Said> {
     const id = ++this.#lastId;
