@@ -104,6 +104,18 @@ export type ReplicaInput =
   /** The time asked for by {@linkcode Replica.wakeAtMs} has come; more often is harmless. */
   | { readonly kind: "wake" };
 
+/** Inputs that come by the thousand and say nothing of who is there. */
+export function isRoutine(input: ReplicaInput): boolean {
+  if (input.kind !== "message") {
+    return input.kind === "propose" || input.kind === "durable" ||
+      input.kind === "log-read" || input.kind === "read";
+  }
+  const { kind } = input.message;
+  return kind === "append" || kind === "appended" || kind === "forward" ||
+    kind === "heartbeat" || kind === "heartbeat-answer" ||
+    kind === "read-index" || kind === "read-index-answer";
+}
+
 /** Where a node stands in its group. */
 export type ReplicaRole = "primary" | "member" | "learner" | "witness" | "none";
 

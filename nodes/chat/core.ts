@@ -9,14 +9,16 @@ import {
 } from "../../protocol/replica.ts";
 import { isMajority, type View } from "../../protocol/view.ts";
 import { ReplicaContext } from "./context.ts";
-import type {
-  GroupState,
-  Peer,
-  ReplicaEffect,
-  ReplicaInput,
-  ReplicaOptions,
-  ReplicaRole,
+import {
+  type GroupState,
+  isRoutine,
+  type Peer,
+  type ReplicaEffect,
+  type ReplicaInput,
+  type ReplicaOptions,
+  type ReplicaRole,
 } from "./contract.ts";
+import { EarlyCommands } from "./early_commands.ts";
 import { Elector } from "./elector.ts";
 import { Follower } from "./follower.ts";
 import { foundersIfReady } from "./founding.ts";
@@ -40,6 +42,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
   readonly #elector: Elector;
   readonly #reads: RemoteReads;
   readonly #waits = primaryWaits();
+  readonly #early = new EarlyCommands();
   #primary: Primary | undefined;
   #follower: Follower | undefined;
   /** Since when no active view is known. */
@@ -238,7 +241,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
       case "alive":
         return this.#elector.alive();
       case "forward":
-        return this.#primary?.propose(message.commands, from);
+        return this.#propose(message.commands, from);
       case "leaving":
         return this.#primary?.leaving(from, message.reason);
       case "append":
@@ -300,10 +303,14 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     this.#elector.peerUp(peer.store);
   }
 
-  #propose(commands: readonly Uint8Array[]): void {
-    if (this.#primary !== undefined) return this.#primary.propose(commands);
-    const { view, isActive } = this.#context;
-    if (view === undefined || !isActive) return;
+  /** Appends, or sends on what was proposed here; `from` is who forwarded. */
+  #propose(commands: readonly Uint8Array[], from?: StoreId): void {
+    if (this.#primary !== undefined) {
+      return this.#primary.propose(commands, from);
+    }
+    const { view, isActive, self } = this.#context;
+    if (view?.primary === self) return this.#early.push(commands);
+    if (view === undefined || !isActive || from !== undefined) return;
     this.#context.send(view.primary, { kind: "forward", commands });
   }
 
@@ -407,6 +414,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     this.#follower = undefined;
     this.#primary = new Primary(this.#context, view, this.#waits);
     this.#mustLook = true;
+    this.#primary.propose(this.#early.take());
     this.#primary.advance();
   }
 
@@ -430,6 +438,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     const { view } = this.#context;
     this.#primary?.stop();
     this.#primary = undefined;
+    this.#early.take();
     this.#reads.failAll();
     this.#becomeInactive();
     if (view !== undefined) this.#follow(view);
@@ -582,16 +591,4 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     this.#told = state;
     this.#context.emit({ kind: "group", state });
   }
-}
-
-/** Inputs that come by the thousand and say nothing of who is there. */
-function isRoutine(input: ReplicaInput): boolean {
-  if (input.kind !== "message") {
-    return input.kind === "propose" || input.kind === "durable" ||
-      input.kind === "log-read" || input.kind === "read";
-  }
-  const { kind } = input.message;
-  return kind === "append" || kind === "appended" || kind === "forward" ||
-    kind === "heartbeat" || kind === "heartbeat-answer" ||
-    kind === "read-index" || kind === "read-index-answer";
 }

@@ -122,7 +122,7 @@ export class PeerLinks {
   readonly #meeting = new Set<FrameLink>();
   readonly #unflushed = new Set<FrameLink>();
   readonly #seldom: SeldomLog;
-  /** Where each node's data was when it was last linked. */
+  /** Where each node's data was when it was last linked; of those in the list. */
   readonly #stores = new Map<NodeId, StoreId>();
   #lastSent: { message: ReplicaMessage; bytes: Uint8Array } | undefined;
   #isClosed = false;
@@ -465,7 +465,7 @@ export class PeerLinks {
     }
     this.#meeting.delete(link);
     this.#joined.set(store, joined);
-    this.#stores.set(id, store);
+    if (this.#dialers.has(id)) this.#stores.set(id, store);
     this.#dialers.get(id)?.linked();
     this.#options.log.info(`Linked to "${id}"`, { address: link.label, store });
     inputs.push({

@@ -429,8 +429,9 @@ export class SimulatedReplica implements Endpoint {
         `${this.name} reads from ${from}, its log ends at ${this.log.lastIndex}`,
       );
     }
+    const { random } = this.#around.world;
     this.machine.later(
-      this.#around.world.random.next() * 3,
+      random.next() * (random.chance(0.1) ? 60 : 3),
       () => this.#step({ kind: "log-read", to, from, entries }),
     );
   }

@@ -25,7 +25,7 @@ import { Random } from "./random.ts";
 import { World } from "./world.ts";
 
 /** How long a group has, in simulated time, to be whole again after the last fault. */
-const CALM_MS = 40_000;
+const CALM_MS = 10_000;
 /** How long it has to stay whole then. */
 const STEADY_MS = 300;
 const LAST_READS_MS = 5_000;

@@ -57,12 +57,21 @@ Deno.test("chat bad input: crowds, and clients that do not read", async (t) => {
   const [a, b, c] = fleet.servers;
   const calm = await Promise.all(fleet.servers.map(clientsOf));
 
+  await using dreamer = await RawClient.connect(c.clients);
+  await t.step("who has seen what is to come has to wait", async () => {
+    const account = { user: "dreamer", password: PASSWORD };
+    assertOk(await dreamer.ask({ type: "register", ...account }));
+    assertOk(await dreamer.ask({ type: "login", ...account }));
+    const request = { type: "list", seen: 2 ** 53 - 1 };
+    await dreamer.write(`${JSON.stringify({ ...request, id: 1_000 })}\n`);
+    assertOk(await dreamer.ask({ type: "list" }));
+  });
+
   await t.step("a thousand logins at once", async () => {
     const account = { user: "crowd", password: PASSWORD };
     await using first = await RawClient.connect(a.clients);
     assertOk(await first.ask({ type: "register", ...account }));
     const clients = await connectMany(a.clients, CROWD);
-    const password = `${PASSWORD}?`;
     let isOver = false;
     const watch = async () => {
       while (!isOver) {

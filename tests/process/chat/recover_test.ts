@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { readNodeStatus } from "../../../protocol/status.ts";
 import { program } from "../program.ts";
 import { type Exit, RunningProcess } from "../running_process.ts";
 import { ChatFleet } from "./chat_fleet.ts";
@@ -34,16 +35,21 @@ function lose(...nodes: readonly ChatNode[]): void {
   }
 }
 
-/** Waits until a node says that it waits for all of these. */
+/**
+ * Waits until a node says that it waits for all of these. Not by the fleet's
+ * own question, which holds that there is one history.
+ */
 async function waitsFor(
   fleet: ChatFleet,
   node: ChatNode,
   names: readonly string[],
 ): Promise<void> {
   await fleet.until(`${node.name} waits for ${names.join()}`, async () => {
-    const status = await node.status();
-    assert(status?.isWritable !== true, `${node.name} must not serve`);
-    const text = status?.waitsFor.join() ?? "";
+    const page = await node.page("/state");
+    if (page === undefined) return false;
+    const status = readNodeStatus(JSON.parse(page.text));
+    assert(!status.isWritable, `${node.name} must not serve`);
+    const text = status.waitsFor.join();
     return names.every((name) => new RegExp(`\\b${name}\\b`).test(text));
   });
 }

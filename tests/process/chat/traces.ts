@@ -2,7 +2,15 @@
 
 import { Buffer } from "node:buffer";
 import { assert, assertEquals } from "@std/assert";
-import type { ChatNode } from "./chat_node.ts";
+import type { AdminPage } from "../admin_page.ts";
+
+/** What is looked at of a node; a `ChatNode` has it. */
+export interface Traced {
+  readonly name: string;
+  readonly process: { readonly lines: readonly string[] };
+  readonly place: { readonly data: string };
+  page(path: string): Promise<AdminPage | undefined>;
+}
 
 /** Begins every text by which a test tries to forge a line of a log. */
 export const FORGED = "FORGED";
@@ -11,7 +19,9 @@ export const FORGED = "FORGED";
 const UNSAFE = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f]/u;
 
 /** Every line that a node has logged is one of its own, and shows what it says. */
-export function assertHonestLogs(nodes: readonly ChatNode[]): void {
+export function assertHonestLogs(
+  nodes: readonly Pick<Traced, "name" | "process">[],
+): void {
   for (const node of nodes) {
     for (const line of node.process.lines) {
       const fields: unknown = JSON.parse(line);
@@ -30,7 +40,7 @@ export function assertHonestLogs(nodes: readonly ChatNode[]): void {
 
 /** None of these texts is in a log, on a page or in a file of the nodes. */
 export async function assertNowhere(
-  nodes: readonly ChatNode[],
+  nodes: readonly Traced[],
   texts: readonly string[],
 ): Promise<void> {
   for (const node of nodes) {
