@@ -2,7 +2,7 @@
 
 import type { StoreId } from "../protocol/epoch.ts";
 import type { Incarnation } from "../protocol/ids.ts";
-import type { NodeInfo } from "../protocol/view.ts";
+import { type NodeInfo, NODES_MAX } from "../protocol/view.ts";
 
 /** A node of the group, as its handshake shows it. */
 export interface Peer extends NodeInfo {
@@ -11,6 +11,9 @@ export interface Peer extends NodeInfo {
   /** It has accepted a view before. */
   readonly hasView: boolean;
 }
+
+/** Nodes remembered, links or not; a view names at most a quarter of them. */
+export const PEERS_MAX = 4 * NODES_MAX;
 
 /** What is known of one node. */
 export interface PeerState {
@@ -32,6 +35,8 @@ export class Membership {
 
   /** A link to `peer` stands. */
   up(peer: Peer, nowMs: number): void {
+    // The newest stands last, so that the first are those to forget.
+    this.#peers.delete(peer.store);
     this.#peers.set(peer.store, {
       peer,
       isUp: true,
@@ -40,6 +45,17 @@ export class Membership {
       reachesAll: false,
       isDraining: false,
     });
+    this.#forget();
+  }
+
+  /** Keeps strangers that come and go from filling the memory. */
+  #forget(): void {
+    if (this.#peers.size <= PEERS_MAX) return;
+    for (const [store, { isUp }] of this.#peers) {
+      if (isUp) continue;
+      this.#peers.delete(store);
+      return;
+    }
   }
 
   /** The link is gone. */

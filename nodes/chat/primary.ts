@@ -3,6 +3,7 @@
 import type { BallotPurpose } from "../../election/ballot.ts";
 import type { PeerState } from "../../election/membership.ts";
 import type { StoreId } from "../../protocol/epoch.ts";
+import type { NodeId } from "../../protocol/ids.ts";
 import {
   type LogEntry,
   type LogPosition,
@@ -220,6 +221,7 @@ export class Primary {
     if (index < this.#startIndex || index <= this.#context.commitIndex) return;
     const before = this.#context.commitIndex;
     this.#context.commitTo(index);
+    this.#confirmReads();
     // The clients of those who forwarded wait for it; others hear of it with the
     // next entries, or a little later.
     this.#tellCommitted((store) => {
@@ -326,6 +328,8 @@ export class Primary {
   }
 
   #confirmReads(): void {
+    // An index that is not committed may be cut, and then nobody would reach it.
+    if (!this.hasCommitted) return;
     while (this.#reads.length > 0) {
       const read = this.#reads[0];
       if (read.round === 0) return this.#beat();
@@ -486,12 +490,19 @@ export class Primary {
         };
       }
       if (peer.kind === "server" && !members.includes(peer.store)) continue;
+      if (peer.kind === "witness" && !this.#isExpected(peer.id)) continue;
       return {
         purpose: { kind: "voters", voters: [...voters, peer.store] },
         reason: `${peer.id} votes`,
       };
     }
     return undefined;
+  }
+
+  /** A vote without data is given only to whom the configuration names, if it names any. */
+  #isExpected(id: NodeId): boolean {
+    const { founders } = this.#context.options;
+    return founders.length === 0 || founders.some((node) => node.id === id);
   }
 
   #wishHandover(): Wish | undefined {

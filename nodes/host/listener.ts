@@ -18,6 +18,7 @@ import {
   shakeHands,
 } from "./link.ts";
 import type { Log } from "./log.ts";
+import { areFilesFree } from "./open_files.ts";
 
 /** Bytes of a connection's first read: they show what it speaks. */
 const FIRST_READ_BYTES = 4_096;
@@ -25,8 +26,20 @@ const FIRST_READ_BYTES = 4_096;
 /** How long a refused stranger may wait before it says what it speaks. */
 const STRANGER_WAIT_MS = 2_000;
 
-/** Refusals logged in a second; the rest is only counted. */
+/** Refusals and failures logged in a second; the rest is only counted. */
 const REFUSALS_LOGGED_MAX = 5;
+
+/** Refusals that are said at once; more are closed without a word. */
+const REFUSALS_SAID_MAX = 64;
+
+/** Descriptors that are left for the disk, other ports and refusals. */
+const FILES_SPARE = 256;
+
+/** How many connections are let in before descriptors are counted again. */
+const FILES_CHECK_EVERY = 64;
+
+/** How long it is believed that there are no more descriptors. */
+const FILES_WAIT_MS = 1_000;
 
 /** From where plain text is accepted. */
 export type LinesFrom = "none" | "loopback" | "private" | "any";
@@ -60,6 +73,10 @@ export class Listener {
   readonly #listener: Deno.TcpListener;
   readonly #waiting = new Set<Deno.Conn>();
   #open = 0;
+  #refusing = 0;
+  /** So many connections do not want for descriptors. */
+  #filesFor = FILES_CHECK_EVERY;
+  #filesCheckedMs = -Infinity;
   #loggedSinceMs = 0;
   #logged = 0;
 
@@ -95,20 +112,21 @@ export class Listener {
         if (error instanceof Deno.errors.BadResource) return;
         if (error instanceof Deno.errors.Interrupted) return;
         // Out of file descriptors, or reset before we came: the rest must live.
-        this.#options.log.warn("Cannot accept a connection", { error });
+        if (this.#mayLog()) {
+          this.#options.log.warn("Cannot accept a connection", { error });
+        }
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     }
   }
 
   async #sort(conn: Deno.TcpConn): Promise<void> {
-    const { connectionsMax, greeting } = this.#options;
+    const { greeting } = this.#options;
     const ip = conn.remoteAddr.hostname;
     this.#open += 1;
-    if (this.#open > connectionsMax) {
-      const text =
-        `This node has ${connectionsMax} connections, which is its limit`;
-      return await this.#refuse(conn, new WireError("busy", text));
+    const full = this.#whyFull();
+    if (full !== undefined) {
+      return await this.#refuse(conn, new WireError("busy", full));
     }
     const isOpen = this.#options.lines === "any" || greeting.key !== undefined;
     if (!isOpen && !isPrivateAddress(ip)) {
@@ -120,6 +138,24 @@ export class Listener {
     if (first === undefined) return this.release();
     if (first[0] === PREFACE[0]) await this.#greet(conn, first);
     else await this.#admitLines(conn, first);
+  }
+
+  /** Why there is no room for the newest connection, if so. */
+  #whyFull(): string | undefined {
+    const { connectionsMax } = this.#options;
+    if (this.#open > connectionsMax) {
+      return `This node has ${connectionsMax} connections, which is its limit`;
+    }
+    if (this.#open <= this.#filesFor) return undefined;
+    const nowMs = performance.now();
+    const isKnown = nowMs - this.#filesCheckedMs < FILES_WAIT_MS;
+    if (!isKnown && areFilesFree(FILES_SPARE + FILES_CHECK_EVERY)) {
+      this.#filesFor = this.#open + FILES_CHECK_EVERY;
+      return undefined;
+    }
+    if (!isKnown) this.#filesCheckedMs = nowMs;
+    const count = this.#open - 1 - this.#refusing;
+    return `This node has ${count} connections, and may open no more files`;
   }
 
   /**
@@ -199,6 +235,11 @@ export class Listener {
     known?: Uint8Array,
   ): Promise<void> {
     this.#noteRefusal(conn, error);
+    if (this.#refusing >= REFUSALS_SAID_MAX) {
+      closeConn(conn);
+      return this.release();
+    }
+    this.#refusing += 1;
     const first = known ?? await this.#readFirst(conn, STRANGER_WAIT_MS);
     if (first !== undefined) {
       const link = new Link(conn, { silentMsMax: undefined });
@@ -209,18 +250,13 @@ export class Listener {
         ),
       );
     }
+    this.#refusing -= 1;
     this.release();
   }
 
   #noteRefusal(conn: Deno.TcpConn, error: WireError): void {
     this.refused += 1;
-    const nowMs = performance.now();
-    if (nowMs - this.#loggedSinceMs > 1_000) {
-      this.#loggedSinceMs = nowMs;
-      this.#logged = 0;
-    }
-    this.#logged += 1;
-    if (this.#logged > REFUSALS_LOGGED_MAX) return;
+    if (!this.#mayLog()) return;
     this.#options.log.warn(`Refused a connection: ${error.message}`, {
       from: formatAddress({
         host: conn.remoteAddr.hostname,
@@ -229,6 +265,17 @@ export class Listener {
       code: error.code,
       refused: this.refused,
     });
+  }
+
+  /** A few times in a second. */
+  #mayLog(): boolean {
+    const nowMs = performance.now();
+    if (nowMs - this.#loggedSinceMs > 1_000) {
+      this.#loggedSinceMs = nowMs;
+      this.#logged = 0;
+    }
+    this.#logged += 1;
+    return this.#logged <= REFUSALS_LOGGED_MAX;
   }
 }
 

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Acceptor } from "../../election/acceptor.ts";
 import { Bully } from "../../election/bully.ts";
 import { Jitter } from "../../election/jitter.ts";
-import { Membership, type Peer } from "../../election/membership.ts";
+import { Membership, type Peer, PEERS_MAX } from "../../election/membership.ts";
 import { type Epoch, EPOCH_NONE } from "../../protocol/epoch.ts";
 import type { View } from "../../protocol/view.ts";
 
@@ -108,6 +108,26 @@ Deno.test("membership: a refused node is suspect at once, a silent one in time",
   assert(isSuspect(51));
   membership.up(peer, 60);
   assert(!isSuspect(61));
+});
+
+Deno.test("membership: who is gone longest is forgotten first, at a bound", () => {
+  const membership = new Membership();
+  const stranger = (number: number): Peer => ({
+    id: "s",
+    kind: "server",
+    priority: 0,
+    store: number.toString(16).padStart(16, "0"),
+    incarnation: "1".repeat(16),
+    hasView: false,
+  });
+  membership.up(stranger(0), 0);
+  for (let i = 1; i <= 2 * PEERS_MAX; i++) {
+    membership.up(stranger(i), 0);
+    membership.down(stranger(i).store);
+  }
+  assert(membership.isUp(stranger(0).store), "a link stands");
+  assertEquals(membership.get(stranger(1).store), undefined);
+  assert(membership.get(stranger(2 * PEERS_MAX).store) !== undefined);
 });
 
 Deno.test("jitter: the same for a seed, and within its bounds", () => {

@@ -78,6 +78,13 @@ export class SimulatedService {
     return this.#open.size + this.#reads.size + this.#waiting.length;
   }
 
+  /** One line for whoever waits for it. */
+  describe(): string {
+    return `commands ${[...this.#open.keys()]}; reads ${[
+      ...this.#reads.keys(),
+    ]}; waiting ${this.#waiting.map(({ index }) => index)}`;
+  }
+
   request(request: ChatRequest, reply: Reply): void {
     switch (request.kind) {
       case "command":

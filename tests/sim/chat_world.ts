@@ -325,7 +325,9 @@ class SimulatedGroup implements ChatSurroundings, Victims {
       if (!isServer) continue;
       if (!group.isWritable) return `${name} being writable`;
       if (state.index !== this.checker.commitIndex) return `all at ${name}`;
-      if (service?.openCount !== 0) return `answers of ${name}`;
+      if (service?.openCount !== 0) {
+        return `answers of ${name}: ${service?.describe()}`;
+      }
     }
     for (const client of this.clients) {
       if (client.openCount > 0) return `answers: ${client.describe()}`;

@@ -139,18 +139,23 @@ export class SkeinFleet implements Fleet {
   async ready(index: number): Promise<void> {
     const url = `http://127.0.0.1:${this.#adminPorts[index]}/readyz`;
     const deadlineMs = performance.now() + READY_WAIT_MS;
+    let last = "it does not listen";
     while (performance.now() < deadlineMs) {
       try {
         const signal = AbortSignal.timeout(ASK_WAIT_MS);
         const response = await fetch(url, { signal });
-        await response.body?.cancel();
+        last = await response.text();
         if (response.ok) return;
       } catch {
         // It does not listen yet.
       }
       await new Promise((resolve) => setTimeout(resolve, READY_EVERY_MS));
     }
-    throw new Error(`Waited ${READY_WAIT_MS / 1_000} s for ${serverId(index)}`);
+    throw new Error(
+      `Waited ${READY_WAIT_MS / 1_000} s for ${serverId(index)}: ${
+        last.replaceAll(/\s+/g, " ")
+      }`,
+    );
   }
 
   /** Up to where a server has applied the log. */

@@ -217,15 +217,65 @@ Deno.test("chat bad input: crowds, and clients that do not read", async (t) => {
   });
 
   await t.step(
+    "who has seen what is to come has waited long enough",
+    async () => {
+      const said = await dreamer.answer(1_000);
+      assertEquals([said.code, said.outcome], ["timeout", "indefinite"]);
+      assertMatch(String(said.text), /behind/);
+      assertGreater(Number(said.retryMs), 0);
+      dreamer.close();
+    },
+  );
+
+  await t.step(
     "nobody is left behind, and who was there noticed nothing",
     async () => {
+      let now: readonly number[] = [];
       await fleet.until("all of them are gone", async () => {
-        const now = await Promise.all(fleet.servers.map(clientsOf));
+        now = await Promise.all(fleet.servers.map(clientsOf));
         return now.every((count, at) => count <= calm[at]);
-      });
+      }, () => `${now.join()} clients, at first ${calm.join()}\n`);
       await chat.assertUnharmed();
     },
   );
+});
+
+Deno.test("chat bad input: more connections than files may be open do not take those of the disk", async () => {
+  const under = ["sh", "-c", 'ulimit -n 400 && exec "$@"', "sh"];
+  await using chat = await ChatBystander.start({
+    servers: 1,
+    witnesses: 0,
+    flags: ["--segment", "65536"],
+    nodes: { a: { under } },
+  });
+  const [a] = chat.fleet.servers;
+  const clients = await connectMany(a.clients, 600);
+  const [first] = clients;
+  const said = await first.ask({ type: "ping" });
+  assertEquals(said.type, "ok");
+  const last = clients[599];
+  await last.write('{"type":"ping","id":1}\n');
+  const word = await last.toFirst();
+  if (word !== undefined) {
+    assertEquals(word.code, "busy");
+    assertMatch(String(word.text), /may open no more files$/);
+  }
+  await a.process.line(/has \d+ connections, and may open no more files/);
+  // The log goes on in new files, again and again.
+  const account = { user: "writer", password: PASSWORD };
+  assertOk(await first.ask({ type: "register", ...account }));
+  assertOk(await first.ask({ type: "login", ...account }));
+  const text = "x".repeat(60_000);
+  for (let count = 0; count < 12; count += 1) {
+    assertOk(await first.ask({ type: "send", to: "writer", text }));
+  }
+  for (const one of clients) one.close();
+  await chat.fleet.until("there is room again", async () => {
+    await using client = await RawClient.connect(a.clients);
+    await client.write('{"type":"ping","id":1}\n');
+    return (await client.toFirst())?.type === "ok";
+  });
+  await chat.assertUnharmed();
 });
 
 /** All messages after a number. */

@@ -67,8 +67,9 @@ export class ChatBystander implements AsyncDisposable {
       const { fleet } = started;
       await fleet.startReady();
       await fleet.complete();
-      await started.#join("bystander-1", fleet.servers[0]);
-      await started.#join("bystander-2", fleet.servers[1]);
+      const [a, b = a] = fleet.servers;
+      await started.#join("bystander-1", a);
+      await started.#join("bystander-2", b);
       started.#epoch = (await fleet.inSync()).view?.epoch.counter ?? 0;
       const [one, other] = started.#talkers;
       started.#running = Promise.all([

@@ -1,6 +1,21 @@
+import { Random } from "../../sim/random.ts";
 import { type Machine, Network, networkMissing } from "../network.ts";
 import { ChatFleet } from "./chat_fleet.ts";
 import { Load } from "./load.ts";
+
+/** SKEIN_SEED repeats the choices of a run, though not its timing. */
+const seed = Number(
+  Deno.env.get("SKEIN_SEED") ?? Math.floor(Math.random() * 1e6),
+);
+
+/** Changes in a run of random ones; SKEIN_ROUNDS asks for more. */
+const rounds = Number(Deno.env.get("SKEIN_ROUNDS") ?? 12);
+
+/** Tries of clients between two changes. */
+const TRIES_MAX = 40;
+
+/** Short: many a server that is asked cannot answer. */
+const ANSWER_WAIT_MS = 400;
 
 const PATIENCE_MS = 60_000;
 
@@ -27,7 +42,9 @@ class Wire implements Disposable {
   readonly machines: Readonly<Record<Name, Machine>>;
 
   constructor() {
-    const subnet = `10.${200 + random(50)}.${random(256)}`;
+    // Another one than those of tests that run at the same time.
+    const [high, low] = crypto.getRandomValues(new Uint8Array(2));
+    const subnet = `10.${200 + high % 50}.${low}`;
     try {
       this.#network.join(`${subnet}.254/24`);
       const [a, b, c, w1, w2] = NAMES.map((name, at) =>
@@ -168,6 +185,33 @@ networkTest(
   },
 );
 
-function random(maxExclusive: number): number {
-  return Math.floor(Math.random() * maxExclusive);
-}
+networkTest(
+  `chat partition: what any node sends to any other is lost for a while, over and over (SKEIN_SEED=${seed})`,
+  async () => {
+    using wire = new Wire();
+    await using fleet = new ChatFleet({ nodes: wire.machines });
+    await fleet.startReady();
+    await using load = await Load.start(fleet, {
+      answerWaitMs: ANSWER_WAIT_MS,
+      seed,
+    });
+    const random = new Random(seed);
+    const lost = new Map<string, Losses>();
+    for (let round = 0; round < rounds; round += 1) {
+      const from = random.pick(NAMES);
+      const to = random.pick(NAMES.filter((name) => name !== from));
+      const losses: Losses = [[[from], [to]]];
+      const name = `${from} to ${to}`;
+      if (lost.delete(name)) wire.find(losses);
+      else {
+        lost.set(name, losses);
+        wire.lose(losses);
+      }
+      await load.tried(random.int(TRIES_MAX));
+    }
+    for (const losses of lost.values()) wire.find(losses);
+    await fleet.complete();
+    await load.more();
+    await load.verify();
+  },
+);
