@@ -105,7 +105,12 @@ export class Progress {
   /** Its log has no such entry; `hint` is the last that might match. */
   mismatch(previous: LogPosition, hint: LogPosition): void {
     // An answer to a question that was not the last one says nothing new.
-    if (this.#mode !== "probe" || previous.index !== this.#next - 1) return;
+    if (this.#mode === "snapshot") return;
+    if (this.#mode === "probe" && previous.index !== this.#next - 1) return;
+    // In a stream: what was sent while a snapshot was installed was not taken.
+    this.#flying = [];
+    this.#flyingBytes = 0;
+    this.#isReading = false;
     const { log } = this.#context;
     if (previous.index <= log.base.index) return this.#needSnapshot();
     const index = Math.min(hint.index, previous.index - 1);

@@ -318,7 +318,13 @@ export class Replica implements CommittedLog {
     const { to, from, bytesMax } = effect;
     this.#unread.delete(to);
     try {
-      const entries = this.#parts.log?.read(from, { bytesMax }) ?? [];
+      const { log } = this.#parts;
+      const entries = log?.read(from, { bytesMax }) ?? [];
+      // A compaction may be under way: the core, which does not know of it yet,
+      // would read the same again without end.
+      if (log !== undefined && entries.length === 0) {
+        this.#push({ kind: "compacted", base: log.base });
+      }
       this.#push({ kind: "log-read", to, from, entries });
     } catch (error) {
       this.#mend(error, (isMended) => {

@@ -27,6 +27,8 @@ export interface ClientPlan {
   /** Appends under way at once. */
   readonly pipeline: number;
   readonly thinkMsMax: number;
+  /** How many of its requests are reads. */
+  readonly readShare: number;
   readonly patienceMs: number;
 }
 
@@ -121,7 +123,7 @@ export class SimulatedClient {
     const { random } = this.#around.world;
     const appends = this.#open.filter(({ kind }) => kind === "append").length;
     const key = random.pick(this.#plan.keys);
-    if (random.chance(0.7)) {
+    if (!random.chance(this.#plan.readShare)) {
       if (appends < this.#plan.pipeline) this.#ask({ kind: "append", key });
     } else if (this.#open.length - appends === 0) {
       this.#ask({ kind: random.chance(0.6) ? "read" : "local-read", key });

@@ -7,6 +7,12 @@ import {
 } from "../../protocol/epoch.ts";
 import { isMajority, type View } from "../../protocol/view.ts";
 import type { ReplicaEffect } from "../../nodes/chat/contract.ts";
+import {
+  type Drama,
+  drawPlan,
+  type FaultKind,
+  type FaultPlan,
+} from "./chat_dramas.ts";
 import type { ChatChecker } from "./chat_checker.ts";
 import type { SimulatedClient } from "./chat_client.ts";
 import type { DiskTemper, SimulatedDisk } from "./chat_disk.ts";
@@ -26,125 +32,8 @@ export interface Victims {
   addServer(): boolean;
 }
 
-const KINDS = [
-  "crash",
-  "crash-many",
-  "crash-all",
-  "power",
-  "freeze",
-  "partition",
-  "one-way",
-  "cut",
-  "isolate",
-  "split",
-  "slow-disk",
-  "lose-disk",
-  "rot",
-  "leave",
-  "join",
-  "compact",
-  "priority",
-  "client",
-  "expire",
-] as const;
-
-type FaultKind = (typeof KINDS)[number];
-
-/** A crash right after one of these does most harm: a word that is out, a write that is not. */
-const TURNING_POINTS: readonly string[] = [
-  "pre-vote-answer",
-  "promise",
-  "accept",
-  "accepted",
-  "prepare",
-  "active",
-  "append",
-  "appended",
-  "snapshot-needed",
-  "save",
-  "cut",
-  "commit",
-];
-
 /** Crashes after turning points, at most, in one run. */
 const TURNING_CRASHES_MAX = 30;
-
-/** Which faults a run draws, and how they are timed. */
-interface FaultPlan {
-  readonly kinds: readonly FaultKind[];
-  /** About so long between two. */
-  readonly everyMs: number;
-  /** How long a link or a stopped node stays away, at most. */
-  readonly awayMsMax: number;
-  /** How long a process that ended stays away, at most. */
-  readonly backMsMax: number;
-  readonly turningPoints: readonly string[];
-  /** How often a process dies at one of these. */
-  readonly turningChance: number;
-}
-
-/** What goes wrong only if several things happen together, more often than by chance. */
-const DRAMAS = {
-  /** Two ballots at once, and voters in between that die after a word. */
-  duel: {
-    kinds: ["split", "crash", "cut"],
-    turningPoints: ["promise", "accept", "save"],
-  },
-  /** A view that only some remember. */
-  amnesia: {
-    kinds: ["isolate", "crash", "split"],
-    turningPoints: ["accepted", "commit"],
-  },
-  /** Servers that come and go while entries flow. */
-  churn: {
-    kinds: ["join", "lose-disk", "rot", "cut", "slow-disk", "crash"],
-    turningPoints: ["promise", "append", "appended"],
-  },
-  /** The set of voters changes while the group falls apart. */
-  reshape: {
-    kinds: ["join", "join", "lose-disk", "split", "partition", "isolate"],
-    turningPoints: ["accept", "accepted", "active"],
-  },
-} as const satisfies Record<
-  string,
-  Pick<FaultPlan, "kinds" | "turningPoints">
->;
-
-/** A way in which faults go together. */
-export type Drama = keyof typeof DRAMAS;
-
-const DRAMA_NAMES: readonly Drama[] = [
-  "duel",
-  "amnesia",
-  "churn",
-  "reshape",
-];
-
-function drawPlan(random: Random, wanted: Drama | undefined): FaultPlan {
-  if (random.chance(0.2) || wanted !== undefined) {
-    return {
-      ...DRAMAS[wanted ?? random.pick(DRAMA_NAMES)],
-      everyMs: 50 + random.int(250),
-      awayMsMax: random.pick([100, 500, 1_500]),
-      backMsMax: random.pick([10, 100, 500]),
-      turningChance: random.pick([0.1, 0.3]),
-    };
-  }
-  // Few kinds at once dig deeper than all at once.
-  const share = random.pick([0.15, 0.4, 0.8]);
-  const kinds = KINDS.filter(() => random.chance(share));
-  const awayMsMax = random.pick([100, 500, 2_500]);
-  return {
-    kinds: kinds.length > 0 ? kinds : ["crash"],
-    everyMs: 20 + random.int(random.chance(0.5) ? 400 : 1_500),
-    awayMsMax,
-    backMsMax: awayMsMax,
-    turningPoints: random.chance(0.4)
-      ? []
-      : [1, 2, 3].map(() => random.pick(TURNING_POINTS)),
-    turningChance: random.pick([0.002, 0.02, 0.2]),
-  };
-}
 
 /** Draws faults until it is told to stop. */
 export class ChatFaults {
@@ -155,6 +44,7 @@ export class ChatFaults {
   readonly #random: Random;
   readonly #plan: FaultPlan;
   #turningCrashes = 0;
+  #silentUntilMs = 0;
 
   constructor(victims: Victims, drama: Drama | undefined) {
     this.#victims = victims;
@@ -175,13 +65,16 @@ export class ChatFaults {
 
   /** Whether the process dies now; maybe whoever it spoke to is next. */
   mayCrashAfter(node: SimulatedReplica, effect: ReplicaEffect): boolean {
-    const { turningPoints, turningChance } = this.#plan;
+    const { kinds, turningPoints, turningChance } = this.#plan;
     if (this.isOver || turningPoints.length === 0) return false;
     const kind = effect.kind === "send" ? effect.message.kind : effect.kind;
     if (!turningPoints.includes(kind)) return false;
     if (!this.#random.chance(turningChance)) return false;
     this.#turningCrashes += 1;
     if (this.#turningCrashes > TURNING_CRASHES_MAX) return false;
+    if (kinds.includes("rot") && this.#random.chance(0.3)) {
+      this.#victims.world.schedule(0, () => this.#rot(node));
+    }
     if (this.#random.chance(0.2)) this.#partition([node]);
     else if (effect.kind === "send") this.#strikeNext(effect.to);
     return true;
@@ -235,6 +128,11 @@ export class ChatFaults {
           });
         }
         return;
+      case "behead": {
+        const primary = checker.newestActive?.primary;
+        const head = replicas.find(({ disk }) => disk.store === primary);
+        return head === undefined ? undefined : this.#crash(head);
+      }
       case "freeze":
         return this.#freeze(node);
       case "partition":
@@ -318,11 +216,16 @@ export class ChatFaults {
     this.#silence(pairs);
   }
 
-  /** Two sides of servers, and some nodes in between that both sides hear. */
+  /** Two sides, and some nodes in between that both sides hear: maybe the primary alone. */
   #split(): void {
+    const { replicas, checker } = this.#victims;
+    const primary = checker.newestActive?.primary;
+    const isPrimaryAlone = this.#random.chance(0.5);
     const sides: [string[], string[]] = [[], []];
-    for (const { name, kind } of this.#victims.replicas) {
-      const isBetween = this.#random.chance(kind === "witness" ? 0.7 : 0.2);
+    for (const { name, kind, disk } of replicas) {
+      const isBetween = isPrimaryAlone
+        ? disk.store === primary
+        : this.#random.chance(kind === "witness" ? 0.7 : 0.2);
       if (!isBetween) sides[this.#random.int(2)].push(name);
     }
     this.#silence(
@@ -334,11 +237,15 @@ export class ChatFaults {
 
   #silence(pairs: readonly (readonly [string, string])[]): void {
     const { links, world } = this.#victims;
+    // Where everything is silent nothing can go wrong: mostly one at a time.
+    if (world.nowMs < this.#silentUntilMs && this.#random.chance(0.8)) return;
+    const forMs = this.#random.int(this.#plan.awayMsMax);
+    this.#silentUntilMs = world.nowMs + forMs;
     world.note(() =>
       `SILENCE ${pairs.map((pair) => pair.join(">")).join(" ")}`
     );
     for (const [from, to] of pairs) links.silence(from, to);
-    world.schedule(this.#random.int(this.#plan.awayMsMax), () => {
+    world.schedule(forMs, () => {
       for (const [from, to] of pairs) links.heal(from, to);
     });
   }

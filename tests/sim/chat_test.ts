@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { plant, type Planted } from "../plant.ts";
-import type { Drama } from "./chat_faults.ts";
+import type { Drama } from "./chat_dramas.ts";
 import { runChat } from "./chat_world.ts";
 
 const SEEDS = 300;

@@ -11,10 +11,10 @@ import { type HistoryEvent, HistoryRecorder } from "../history/history.ts";
 import { ChatChecker } from "./chat_checker.ts";
 import { SimulatedClient } from "./chat_client.ts";
 import { SimulatedDisk } from "./chat_disk.ts";
+import type { Drama } from "./chat_dramas.ts";
 import {
   CALM_TEMPER,
   ChatFaults,
-  type Drama,
   mustLive,
   type Victims,
 } from "./chat_faults.ts";
@@ -150,7 +150,8 @@ class SimulatedGroup implements ChatSurroundings, Victims {
           name: `c${count + 1}`,
           keys: this.#keys,
           pipeline: random.chance(0.5) ? 1 : 1 + random.int(4),
-          thinkMsMax: 20 + random.int(400),
+          thinkMsMax: random.pick([10, 50, 400]),
+          readShare: random.pick([0.2, 0.7]),
           patienceMs: 200 + random.int(2_000),
         }),
       );
@@ -359,6 +360,7 @@ class SimulatedGroup implements ChatSurroundings, Victims {
       keys: this.#keys,
       pipeline: 1,
       thinkMsMax: 1,
+      readShare: 1,
       patienceMs: 1_000,
     });
     this.clients.push(last);
