@@ -489,12 +489,10 @@ export class Replica implements CommittedLog {
   #fetchSome(
     range: { from: number; to: number },
   ): Promise<readonly LogEntry[]> {
-    const { view } = this.#group;
-    const { self } = this.#parts.core;
-    for (const store of view?.members ?? []) {
-      if (store !== self.store) {
-        this.peers.send(store, { kind: "fetch", ...range });
-      }
+    // All that are linked: while a view is being made nobody knows the members.
+    for (const { peer } of this.#core.progress.peers) {
+      if (peer.kind !== "server") continue;
+      this.peers.send(peer.store, { kind: "fetch", ...range });
     }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {

@@ -44,6 +44,9 @@ export class Snapshots {
   readonly #parts: SnapshotParts;
   readonly #server: SnapshotServer;
   readonly #stop = new AbortController();
+  /** One after the other: to finish one removes what is unfinished of others. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #isFetching = false;
   #newest: SnapshotReader | undefined;
 
   /** @throws {StorageError} `wrong-format`, `open-failed`: refuse to start. */
@@ -61,6 +64,7 @@ export class Snapshots {
 
   /** Whether to {@linkcode take} one. */
   get isDue(): boolean {
+    if (this.#isFetching) return false;
     const { log, segmentBytes } = this.#parts;
     const ended = log.segments.length - 1;
     return ended >= SEGMENTS_MAX &&
@@ -73,7 +77,11 @@ export class Snapshots {
    * @returns The index up to which the log is not needed any more.
    * @throws {StorageError} `write-failed`, `damaged`: exit.
    */
-  async take(): Promise<number> {
+  take(): Promise<number> {
+    return this.#inTurn(() => this.#take());
+  }
+
+  async #take(): Promise<number> {
     const { disk, directory, state, journal } = this.#parts;
     let position = state.applied;
     let writer: SnapshotWriter | undefined;
@@ -118,7 +126,14 @@ export class Snapshots {
    * @throws {WireError} None came; the state is as it was.
    * @throws {StorageError} `write-failed`: exit.
    */
-  async fetch(from: StoreId, peers: PeerLinks): Promise<LogPosition> {
+  fetch(from: StoreId, peers: PeerLinks): Promise<LogPosition> {
+    this.#isFetching = true;
+    return this.#inTurn(() => this.#fetch(from, peers)).finally(() => {
+      this.#isFetching = false;
+    });
+  }
+
+  async #fetch(from: StoreId, peers: PeerLinks): Promise<LogPosition> {
     const { disk, directory, state, journal } = this.#parts;
     const { signal } = this.#stop;
     let writer: SnapshotWriter | undefined;
@@ -194,6 +209,12 @@ export class Snapshots {
     if (index < base.index || index > lastIndex) return true;
     const run = runs.findLast((one) => one.index <= index) ?? base;
     return isSameEpoch(run.epoch, epoch);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => {});
+    return result;
   }
 
   #chunk(index: number, chunk: number): Promise<Uint8Array | undefined> {

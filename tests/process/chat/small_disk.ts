@@ -24,7 +24,19 @@ export class SmallDisk implements Disposable {
     const count = Math.max(0, bavail * bsize - freeBytes);
     using file = Deno.openSync(this.#filler, { create: true, append: true });
     const part = new Uint8Array(FILLER_BYTES);
-    for (let at = 0; at < count; at += part.length) file.writeSync(part);
+    try {
+      try {
+        for (let at = 0; at < count; at += part.length) file.writeSync(part);
+      } catch (error) {
+        // The server fills it meanwhile, too: then it is full already.
+        if (!(error instanceof Error && /os error 28/.test(error.message))) {
+          throw error;
+        }
+      }
+    } catch (error) {
+      // Somebody else wrote as well, and it is full already.
+      if (!isFull(error)) throw error;
+    }
   }
 
   /** Removes what {@linkcode fill} made. */
@@ -52,6 +64,10 @@ export function smallDiskMissing(): string | undefined {
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOSPC";
 }
 
 function run(command: string, ...args: string[]): void {
