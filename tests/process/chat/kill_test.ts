@@ -84,12 +84,17 @@ Deno.test("chat kill: after a full stop a server that was not in sync serves not
   await load.more();
   await Promise.all(fleet.nodes.map((node) => node.kill()));
   await fleet.start([a, ...fleet.witnesses]);
-  await fleet.until("A says whom it waits for", async () => {
-    const status = await a.status();
-    assertNotEquals(status?.isWritable, true, "it must not serve");
-    const text = status?.waitsFor.join() ?? "";
-    return /\bb\b/.test(text) && /\bc\b/.test(text);
-  });
+  let text = "";
+  await fleet.until(
+    "A says whom it waits for",
+    async () => {
+      const status = await a.status();
+      assertNotEquals(status?.isWritable, true, "it must not serve");
+      text = status?.waitsFor.join() ?? "";
+      return /\bb\b/.test(text) && /\bc\b/.test(text);
+    },
+    () => `It waits for ${text}\n`,
+  );
   assertEquals((await a.page("/readyz"))?.status, 503);
   const before = load.acknowledged;
   await fleet.until("A has been asked in vain", () => load.retries > 40);

@@ -25,14 +25,7 @@ export class SmallDisk implements Disposable {
     using file = Deno.openSync(this.#filler, { create: true, append: true });
     const part = new Uint8Array(FILLER_BYTES);
     try {
-      try {
-        for (let at = 0; at < count; at += part.length) file.writeSync(part);
-      } catch (error) {
-        // The server fills it meanwhile, too: then it is full already.
-        if (!(error instanceof Error && /os error 28/.test(error.message))) {
-          throw error;
-        }
-      }
+      for (let at = 0; at < count; at += part.length) file.writeSync(part);
     } catch (error) {
       // Somebody else wrote as well, and it is full already.
       if (!isFull(error)) throw error;
