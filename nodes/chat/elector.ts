@@ -32,6 +32,12 @@ export interface ElectorEvents {
   active(view: View): void;
 }
 
+/**
+ * A reset reaches one node some ms before another, and that one says no until it
+ * has come: so a pre-vote is asked again soon.
+ */
+const ASK_AGAIN_MS = 5;
+
 type Phase = "pre-vote" | "promising" | "prepare" | "accept";
 
 interface Run {
@@ -39,6 +45,8 @@ interface Run {
   readonly round: number;
   phase: Phase;
   untilMs: number;
+  /** When a pre-vote is asked for again. */
+  againMs: number;
   /** Since when a view could be chosen, if members still to answer were not waited for. */
   choosableMs: number | undefined;
 }
@@ -124,6 +132,7 @@ export class Elector {
       round: this.#round,
       phase: "pre-vote",
       untilMs: nowMs + timing.electionMs,
+      againMs: nowMs + ASK_AGAIN_MS,
       choosableMs: undefined,
     };
     ballot.grant(self, view);
@@ -252,6 +261,11 @@ export class Elector {
     const run = this.#run;
     if (run === undefined) return;
     if (run.phase === "prepare") this.#chooseIfReady(run);
+    else if (run.phase === "pre-vote" && this.#context.nowMs >= run.againMs) {
+      // Whoever did not miss the primary yet may do so now.
+      run.againMs = this.#context.nowMs + ASK_AGAIN_MS;
+      this.#context.broadcast({ kind: "pre-vote", round: run.round });
+    }
     if (this.#run === run && this.#context.nowMs >= run.untilMs) {
       this.#abandon();
     }
@@ -262,7 +276,9 @@ export class Elector {
     const run = this.#run;
     if (run === undefined) return Infinity;
     const { settleMs } = this.#context.options.timing;
-    return Math.min(run.untilMs, (run.choosableMs ?? Infinity) + settleMs);
+    const againMs = run.phase === "pre-vote" ? run.againMs : Infinity;
+    const settledMs = (run.choosableMs ?? Infinity) + settleMs;
+    return Math.min(run.untilMs, settledMs, againMs);
   }
 
   #prepareIfGranted(run: Run): void {

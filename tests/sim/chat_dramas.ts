@@ -65,6 +65,7 @@ export type Drama =
   | "churn"
   | "decay"
   | "stale"
+  | "hasty"
   | "reshape";
 
 /** What goes wrong only if several things happen together, more often than by chance. */
@@ -89,7 +90,15 @@ const DRAMAS: Readonly<Record<Drama, FaultPlan>> = {
   },
   // Servers that come and go while entries flow.
   churn: {
-    kinds: ["join", "lose-disk", "rot", "cut", "slow-disk", "crash"],
+    kinds: [
+      "join",
+      "lose-disk",
+      "rot",
+      "compact",
+      "cut",
+      "slow-disk",
+      "crash",
+    ],
     turningPoints: ["promise", "append", "appended"],
     turningChance: 0.1,
     everyMs: 100,
@@ -114,6 +123,15 @@ const DRAMAS: Readonly<Record<Drama, FaultPlan>> = {
     awayMsMax: 2_000,
     backMsMax: 100,
   },
+  // New primaries that do not know yet what the last one has said.
+  hasty: {
+    kinds: ["behead", "cut"],
+    turningPoints: ["commit"],
+    turningChance: 0.05,
+    everyMs: 300,
+    awayMsMax: 500,
+    backMsMax: 300,
+  },
   // The set of voters changes while the group falls apart.
   reshape: {
     kinds: ["join", "join", "lose-disk", "split", "partition", "isolate"],
@@ -131,6 +149,7 @@ const DRAMA_NAMES: readonly Drama[] = [
   "churn",
   "decay",
   "stale",
+  "hasty",
   "reshape",
 ];
 

@@ -145,7 +145,7 @@ const BUGS: Record<string, Bug> = {
     ],
   },
   "a joiner need not have promised with all": {
-    drama: "churn",
+    drama: "decay",
     edits: [
       {
         file: BALLOT,
@@ -204,6 +204,7 @@ const BUGS: Record<string, Bug> = {
     }],
   },
   "a view is active when one voter has accepted it": {
+    drama: "duel",
     edits: [{
       file: BALLOT,
       find: "    return isMajority(view, has) &&\n",
@@ -211,6 +212,7 @@ const BUGS: Record<string, Bug> = {
     }],
   },
   "a linearizable read asks nobody": {
+    drama: "stale",
     edits: [{
       file: PRIMARY,
       find: "if (!isConfirmed) return;\n",
@@ -218,7 +220,7 @@ const BUGS: Record<string, Bug> = {
     }],
   },
   "a linearizable read does not wait for the first entry": {
-    drama: "amnesia",
+    drama: "hasty",
     edits: [{
       file: PRIMARY,
       find:
@@ -249,6 +251,7 @@ const BUGS: Record<string, Bug> = {
     }],
   },
   "a broken snapshot transfer is not tried again": {
+    drama: "churn",
     edits: [{
       file: FOLLOWER,
       find: 'this.#context.send(primary, { kind: "unaware", epoch });',
