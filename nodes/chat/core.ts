@@ -99,15 +99,9 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
 
   /** What a status page shows of the log and of each node with a link. */
   get progress() {
-    const { log, commitIndex, acceptor, membership } = this.#context;
+    const { log, membership } = this.#context;
     return {
       lastIndex: log.lastIndex,
-      durableIndex: log.durableIndex,
-      baseIndex: log.base.index,
-      commitIndex,
-      promised: acceptor.promised,
-      isDamaged: acceptor.isDamaged,
-      isFrozen: this.#primary?.isFrozen === true,
       peers: [...membership.present()].map(({ peer }) => ({
         peer,
         matched: this.#primary?.matchedOf(peer.store),

@@ -98,6 +98,7 @@ export class GroupNode {
       },
       acceptorState: acceptor.state,
       acceptor,
+      directory: settings.data,
       log: parts.log,
       appliedIndex: parts.appliedIndex,
       events: {

@@ -125,7 +125,7 @@ export class Primary {
     return this.#context.commitIndex >= this.#startIndex;
   }
 
-  /** How far a server is behind, in entries. */
+  /** Up to where a server has acknowledged the log. */
   matchedOf(store: StoreId): number | undefined {
     return this.#progress.get(store)?.matched;
   }
@@ -511,21 +511,15 @@ export class Primary {
       return undefined;
     }
     if (nowMs < this.#waits.handoverAfterMs) return undefined;
-    const higher = this.view.members
-      .map((store) => membership.get(store))
-      .filter((state) =>
-        state !== undefined && state.isUp && !state.isDraining &&
-        state.reachesAll && compareRank(state.peer, options.self) > 0
-      )
-      .reduce(
-        (best, state) =>
-          best === undefined ||
-            (state !== undefined && compareRank(state.peer, best.peer) > 0)
-            ? state
-            : best,
-        undefined,
-      );
-    if (higher === undefined) return undefined;
+    let highest = options.self;
+    for (const store of this.view.members) {
+      const state = membership.get(store);
+      if (state?.isUp !== true || state.isDraining || !state.reachesAll) {
+        continue;
+      }
+      if (compareRank(state.peer, highest) > 0) highest = state.peer;
+    }
+    if (highest === options.self) return undefined;
     this.#waits.handoverAfterMs = nowMs + this.#waits.handoverWaitMs;
     this.#waits.handoverWaitMs = Math.min(
       HANDOVER_MAX_MS,
@@ -533,7 +527,7 @@ export class Primary {
     );
     return {
       purpose: { kind: "members" },
-      reason: `${options.self.id} hands over to ${higher.peer.id}`,
+      reason: `${options.self.id} hands over to ${highest.id}`,
     };
   }
 }

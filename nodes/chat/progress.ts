@@ -147,9 +147,7 @@ export class Progress {
   #probe(): void {
     const { log } = this.#context;
     const epoch = log.epochAt(this.#next - 1);
-    if (epoch === undefined || this.#next <= log.base.index) {
-      return this.#needSnapshot();
-    }
+    if (epoch === undefined) return this.#needSnapshot();
     this.#mode = "probe";
     this.#context.send(this.#store, {
       kind: "append",

@@ -45,6 +45,8 @@ export interface ReplicaParts {
   /** What was found on disk. */
   readonly acceptorState: AcceptorState;
   readonly acceptor: AcceptorStore;
+  /** The data directory, for what is said to an operator. */
+  readonly directory: string;
   /** Undefined for a witness. */
   readonly log: SegmentLog | undefined;
   /** The last index that the service's state has; 0 if none. */
@@ -152,7 +154,7 @@ export class Replica implements CommittedLog {
 
   /** As far as this node knows; what is above `appliedIndex` is being applied. */
   get commitIndex(): number {
-    return Math.max(this.#commitIndex, this.#core.progress.commitIndex);
+    return this.#commitIndex;
   }
 
   /** See {@linkcode ReplicaCore.progress}. */
@@ -310,7 +312,9 @@ export class Replica implements CommittedLog {
       case "left":
         return this.#whenLeft?.();
       case "fatal":
-        return this.#fail(new StartError(effect.reason));
+        return this.#fail(
+          new StartError(`${effect.reason}, in "${this.#parts.directory}"`),
+        );
     }
   }
 
@@ -382,7 +386,6 @@ export class Replica implements CommittedLog {
       this.#proposals = [];
       this.#push({ kind: "propose", commands });
       this.#drain();
-      this.#isTurnDue = false;
     }
     this.peers.flush();
     this.#sync();
@@ -427,7 +430,7 @@ export class Replica implements CommittedLog {
     if (tookMs > this.#parts.core.timing.syncStallMs) {
       this.#parts.journal.warn("The disk was slow, or this process stopped", {
         ms: Math.round(tookMs),
-        path: this.#parts.log?.directory,
+        path: this.#parts.directory,
       });
     }
     this.#syncedWrite = write;

@@ -79,6 +79,7 @@ class Server implements AsyncDisposable {
       },
       acceptorState: votes,
       acceptor: { saveNow: () => {} },
+      directory: "data",
       log,
       appliedIndex: parts.appliedIndex ?? 0,
       events: {
