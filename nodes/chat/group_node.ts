@@ -256,11 +256,15 @@ export class GroupNode {
   }
 }
 
-/** Says why the node cannot go on, and ends it. */
+let isFailing = false;
+
+/** Says why the node cannot go on, and ends it; the first reason is the one that counts. */
 export async function failNode(
   opened: OpenLog,
   error: unknown,
-): Promise<never> {
+): Promise<void> {
+  if (isFailing) return;
+  isFailing = true;
   if (error instanceof StorageError || error instanceof StartError) {
     opened.log.error(error.message);
   } else opened.log.error("The node failed", { error });

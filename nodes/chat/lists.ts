@@ -56,15 +56,19 @@ export class Lists {
       return client.settle();
     }
     const isAscending = after !== undefined || unread === true;
-    const page = cut(
-      state.list(session.userId, {
+    let found: MessagePage;
+    try {
+      found = state.list(session.userId, {
         ...after !== undefined && { after },
         ...before !== undefined && { before },
         ...unread !== undefined && { unreadOnly: unread },
         limit,
-      }),
-      isAscending,
-    );
+      });
+    } catch (error) {
+      // No answer: what this server knows may have a hole, and it ends.
+      return this.#context.fail(error);
+    }
+    const page = cut(found, isAscending);
     const head = formatOk(id, {
       index: state.applied.index,
       ...page.next !== undefined && { next: page.next },

@@ -69,6 +69,7 @@ class ChatNode {
         crypto.getRandomValues(new Uint8Array(bytes)).toHex(),
       defer: queueMicrotask,
       status: () => this.#status(),
+      onFatal: (error) => void failNode(opened, error),
     });
     this.#scrubber = new Scrubber({
       log,

@@ -67,6 +67,8 @@ export interface ServiceOptions {
   defer(task: () => void): void;
   /** What `status` answers. */
   status(): object;
+  /** The state has failed: exit non-zero at once. */
+  onFatal(error: unknown): void;
   readonly limits?: Partial<ServiceLimits>;
 }
 
@@ -125,6 +127,7 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
       wallMs: options.wallMs,
       randomHex: options.randomHex,
       propose: (command) => this.#propose(command),
+      fail: (error) => options.onFatal(error),
     };
     this.#commands = new OpenCommands(this.#context);
     this.#lists = new Lists(this.#context);

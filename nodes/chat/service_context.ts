@@ -90,6 +90,8 @@ export interface ServiceContext {
   randomHex(bytes: number): string;
   /** Hands a command to the log when this turn ends. */
   propose(command: Uint8Array): void;
+  /** The state cannot be relied upon: the process ends. */
+  fail(error: unknown): void;
 }
 
 /** What to tell a client whose read waited in vain. */

@@ -20,9 +20,6 @@ import { UserTable } from "./users.ts";
 /** Messages of one {@linkcode ChatState.list}. */
 export const LIST_MESSAGES_MAX = 200;
 
-/** {@linkcode ChatState.unreadCount} counts no further: people want to know "many". */
-export const UNREAD_COUNT_MAX = 1_000;
-
 /** Messages that wait for their rows: these are written in about 1 ms. */
 const UNWRITTEN_MAX = 1_024;
 
@@ -74,8 +71,9 @@ export interface StateCounts {
 
 /**
  * The state machine with its database. All that is asked is answered from what
- * is applied, whether it is written or not. After an error of this class the
- * process must end: memory and database may have parted.
+ * is applied, whether it is written or not. After a failed write memory and
+ * database may have parted: everything fails from then on, and the process
+ * must end.
  */
 export class ChatState {
   /** How the file was found; if not `found`, it is empty now. */
@@ -95,6 +93,8 @@ export class ChatState {
   #lastWrite = { endMs: performance.now(), tookMs: 0 };
   #isInstalling = false;
   #readerCount = 0;
+  /** What was being written when a write failed is in neither place. */
+  #failure: unknown;
 
   private constructor(file: StateFile, memory: Memory) {
     this.#file = file;
@@ -163,6 +163,7 @@ export class ChatState {
     if (this.#isInstalling) {
       throw new Error("Cannot apply entries while a dump is being installed");
     }
+    this.#refuseIfFailed();
     const { core, sweep } = this.#memory;
     const applied: Applied[] = [];
     for (const entry of entries) {
@@ -249,29 +250,6 @@ export class ChatState {
    */
   list(user: number, options: ListOptions): MessagePage {
     return this.#guard(() => this.#list(user, options));
-  }
-
-  /**
-   * How many messages a user has not marked as read, 0 to
-   * {@linkcode UNREAD_COUNT_MAX}.
-   *
-   * @param user User id.
-   * @throws {StorageError} `damaged`: exit.
-   */
-  unreadCount(user: number): number {
-    return this.#guard(() => {
-      const readUpTo = this.users.byId(user)?.readUpTo ?? Infinity;
-      const unread: number[] = [];
-      for (const id of this.#down(user, Infinity)) {
-        if (id <= readUpTo) break;
-        unread.push(id);
-        if (unread.length === UNREAD_COUNT_MAX) break;
-      }
-      // Without deletions under way none can be of a deleted sender.
-      return this.#memory.sweep.isPending
-        ? this.#resolve(unread).length
-        : unread.length;
-    });
   }
 
   /**
@@ -436,12 +414,13 @@ export class ChatState {
   }
 
   async #flush(): Promise<void> {
+    this.#refuseIfFailed();
     if (this.applied.index === this.#memory.stored.index) return;
     const beganMs = performance.now();
     try {
       await inSlices(this.#write());
     } catch (error) {
-      throw this.#file.failure(error);
+      throw this.#fail(error);
     }
     const endMs = performance.now();
     this.#lastWrite = { endMs, tookMs: endMs - beganMs };
@@ -505,18 +484,28 @@ export class ChatState {
     try {
       await work();
     } catch (error) {
-      throw this.#file.failure(error);
+      throw this.#fail(error);
     } finally {
       this.#isHeld = false;
     }
   }
 
   #guard<T>(work: () => T): T {
+    this.#refuseIfFailed();
     try {
       return work();
     } catch (error) {
-      throw this.#file.failure(error);
+      throw this.#fail(error);
     }
+  }
+
+  #fail(error: unknown): unknown {
+    this.#failure ??= this.#file.failure(error);
+    return this.#failure;
+  }
+
+  #refuseIfFailed(): void {
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   /** Runs `work` when all before it is over, well or not. */

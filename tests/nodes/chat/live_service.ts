@@ -55,6 +55,9 @@ export class LiveServer implements CommittedLog, AsyncDisposable {
         crypto.getRandomValues(new Uint8Array(bytes)).toHex(),
       defer: queueMicrotask,
       status: () => ({ node: "live" }),
+      onFatal: (error) => {
+        throw error;
+      },
     });
     this.service.start(this);
     group.servers.push(this);

@@ -99,6 +99,8 @@ export class MemoryNode implements CommittedLog {
   readonly service: ChatService;
   /** Proposed and not committed; committed at the end of a turn unless held. */
   proposed: Uint8Array[] = [];
+  /** Errors after which the process would end. */
+  readonly fatal: unknown[] = [];
   /** Whether proposals wait for {@linkcode commit}. */
   isHolding = false;
   /** Whether proposals vanish. */
@@ -124,6 +126,7 @@ export class MemoryNode implements CommittedLog {
         node: "memory",
         appliedIndex: this.state.applied.index,
       }),
+      onFatal: (error) => this.fatal.push(error),
       limits,
     });
     this.service.start(this);

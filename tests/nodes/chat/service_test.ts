@@ -57,6 +57,21 @@ Deno.test("service: register, login, logout and deletion, and what is refused", 
   assertEquals(world.node.state.users.size, 0);
 });
 
+Deno.test("service: a state that has failed answers nobody, and ends the server", async () => {
+  const world = new MemoryWorld();
+  const ann = await world.client("ann");
+  const { answers } = ann;
+  const before = answers.length;
+  const failure = new Error("No space left");
+  world.node.state.list = () => {
+    throw failure;
+  };
+  ann.send({ type: "list" });
+  await world.settle();
+  assertEquals(answers.length, before);
+  assertEquals(world.node.fatal, [failure]);
+});
+
 Deno.test("service: neither answers nor commands hold a password", async () => {
   const world = new MemoryWorld();
   const ann = await world.client("ann");

@@ -295,7 +295,8 @@ export class Model {
       return found === undefined ? undefined : {
         id: found.id,
         readUpTo: found.readUpTo,
-        unread: state.unreadCount(found.id),
+        unread: state.list(found.id, { limit: 200, unreadOnly: true })
+          .messages.length,
         messages: state.list(found.id, { limit: 200 }).messages,
       };
     });
@@ -309,7 +310,9 @@ export class Model {
       return {
         id: found.id,
         readUpTo: found.readUpTo,
-        unread: own.filter(({ id }) => id > found.readUpTo).length,
+        unread: own.filter(({ id }) =>
+          id > found.readUpTo
+        ).slice(0, 200).length,
         messages: own.map(({ id, from, to, time, text }) => ({
           id,
           from: from.name,
