@@ -44,6 +44,8 @@ export const FRAME = {
   snapshotInfo: 49,
   snapshotGet: 50,
   snapshotChunk: 51,
+  discoverAsk: 64,
+  discoverAnswer: 65,
 } as const;
 
 /** One frame; `payload` is a view of the bytes it was read from. */
