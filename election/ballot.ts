@@ -229,6 +229,7 @@ export class Ballot {
     if (members.length === 0) return undefined;
     return this.#complete({
       epoch: this.#epoch,
+      group: this.options.self,
       voters: founders,
       members,
       primary: members[0],
@@ -252,6 +253,7 @@ export class Ballot {
     }
     return {
       epoch: this.#epoch,
+      group: view.group,
       voters: [...view.voters].sort(),
       ...(view.previousVoters === undefined
         ? {}

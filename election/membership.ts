@@ -8,8 +8,8 @@ import { type NodeInfo, NODES_MAX } from "../protocol/view.ts";
 export interface Peer extends NodeInfo {
   readonly store: StoreId;
   readonly incarnation: Incarnation;
-  /** It has accepted a view before. */
-  readonly hasView: boolean;
+  /** The group that it belongs to; none as long as it has accepted no view. */
+  readonly group: StoreId | undefined;
 }
 
 /** Nodes remembered, links or not; a view names at most a quarter of them. */
@@ -22,6 +22,8 @@ export interface PeerState {
   isUp: boolean;
   /** Its process is gone: nobody listens there. Only while there is no link. */
   isRefused: boolean;
+  /** Why its link was lost; only while there is none. */
+  downReason: string;
   /** When it last said anything, or when its link came up. */
   heardMs: number;
   /** As it last said. */
@@ -41,6 +43,7 @@ export class Membership {
       peer,
       isUp: true,
       isRefused: false,
+      downReason: "",
       heardMs: nowMs,
       reachesAll: false,
       isDraining: false,
@@ -59,9 +62,11 @@ export class Membership {
   }
 
   /** The link is gone. */
-  down(store: StoreId): void {
+  down(store: StoreId, reason: string): void {
     const state = this.#peers.get(store);
-    if (state !== undefined) state.isUp = false;
+    if (state === undefined) return;
+    state.isUp = false;
+    state.downReason = reason;
   }
 
   /** After {@linkcode down}: nobody listens there. */

@@ -123,8 +123,12 @@ export type ReplicaMessage =
     readonly epoch: Epoch;
     readonly index: number;
   }
-  /** I stop soon, or my data is damaged; go on without me. At most 200 characters. */
-  | { readonly kind: "leaving"; readonly reason: string }
+  /** Go on without me, and without my vote too if I do not come back. At most 200 characters. */
+  | {
+    readonly kind: "leaving";
+    readonly reason: string;
+    readonly isForGood: boolean;
+  }
   /** Send committed entries, to mend a damaged segment; not handled by the core. */
   | { readonly kind: "fetch"; readonly from: number; readonly to: number }
   | { readonly kind: "fetched"; readonly entries: readonly LogEntry[] };
@@ -134,8 +138,8 @@ export interface ReplicaHello {
   readonly store: StoreId;
   readonly kind: "server" | "witness";
   readonly priority: number;
-  /** Whether it has accepted a view before: it is not new. */
-  readonly hasView: boolean;
+  /** The group of the newest view that it has accepted; none if it is new. */
+  readonly group: StoreId | undefined;
   /** Where clients find it, `HOST:PORT`; for a server only. */
   readonly clientAddress: string | undefined;
 }

@@ -82,6 +82,7 @@ const TALK = Type.Union([
   talk("snapshot-needed", { epoch: EPOCH_SCHEMA, index: INDEX }),
   talk("leaving", {
     reason: Type.String({ maxLength: REASON_CHARACTERS_MAX }),
+    isForGood: Type.Boolean(),
   }),
   talk("fetch", { from: INDEX, to: INDEX }),
 ]);
@@ -94,7 +95,7 @@ const HELLO_CHECK = Compile(Type.Object({
   store: STORE_SCHEMA,
   kind: Type.Union([Type.Literal("server"), Type.Literal("witness")]),
   priority: PRIORITY_SCHEMA,
-  hasView: Type.Boolean(),
+  group: Type.Optional(STORE_SCHEMA),
   clientAddress: Type.Optional(
     Type.String({ maxLength: ADDRESS_CHARACTERS_MAX }),
   ),
@@ -113,7 +114,7 @@ export function readReplicaHello(payload: Uint8Array): ReplicaHello {
   if (!HELLO_CHECK.Check(value)) {
     throw new WireError("invalid-message", "Cannot read hello: wrong fields");
   }
-  const { store, kind, priority, hasView, clientAddress } = value;
+  const { store, kind, priority, group, clientAddress } = value;
   try {
     if (clientAddress !== undefined) parseAddress(clientAddress);
   } catch (cause) {
@@ -122,7 +123,7 @@ export function readReplicaHello(payload: Uint8Array): ReplicaHello {
       cause,
     });
   }
-  return { store, kind, priority, hasView, clientAddress };
+  return { store, kind, priority, group, clientAddress };
 }
 
 function encodeJson(kind: number, value: object): Uint8Array<ArrayBuffer> {

@@ -17,6 +17,8 @@ export interface NodeInfo {
 /** Who is who from its epoch on. All sets are sorted and hold no store twice. */
 export interface View {
   readonly epoch: Epoch;
+  /** The store that founded the group: no two groups have the same. */
+  readonly group: StoreId;
   /** Counted when a view is chosen; 1 to {@linkcode NODES_MAX}. */
   readonly voters: readonly StoreId[];
   /** The voters before, while a change of them is under way. */

@@ -31,6 +31,7 @@ const STORES = Type.Array(STORE_SCHEMA, { minItems: 1, maxItems: NODES_MAX });
 /** The shape of a view; whether it makes sense is for {@linkcode readView}. */
 export const VIEW_SCHEMA = Type.Object({
   epoch: EPOCH_SCHEMA,
+  group: STORE_SCHEMA,
   voters: STORES,
   previousVoters: Type.Optional(STORES),
   members: STORES,
@@ -57,7 +58,8 @@ const VIEW = Compile(VIEW_SCHEMA);
  */
 export function readView(value: unknown): View {
   if (!VIEW.Check(value)) throw broken("wrong fields");
-  const { epoch, voters, previousVoters, members, primary, reason } = value;
+  const { epoch, group, voters, previousVoters, members, primary, reason } =
+    value;
   const sets = { voters, members, previousVoters: previousVoters ?? [] };
   const nodes: Record<string, View["nodes"][string]> = {};
   for (const [name, set] of Object.entries(sets)) {
@@ -75,6 +77,7 @@ export function readView(value: unknown): View {
   if (!members.includes(primary)) throw broken("its primary is no member");
   return {
     epoch: { counter: epoch.counter, store: epoch.store },
+    group,
     voters,
     ...(previousVoters !== undefined && { previousVoters }),
     members,

@@ -9,6 +9,9 @@ import type { NodeInfo, View } from "../../protocol/view.ts";
 import type { ReplicaEffect, ReplicaOptions } from "./contract.ts";
 import { LogIndex } from "./log_index.ts";
 
+/** Characters of the reason for a loss: a view's reason may have several. */
+const LOSS_CHARACTERS_MAX = 60;
+
 /** One per core; its parts read it and act through it. */
 export class ReplicaContext {
   readonly options: ReplicaOptions;
@@ -23,6 +26,8 @@ export class ReplicaContext {
   isActive = false;
   /** Asked to stop: leads no more, and wants to be in no view. */
   isDraining = false;
+  /** Asked to leave: gives its vote back as well. */
+  isLeavingForGood = false;
   /** A snapshot is on its way here; the log is not to be touched. */
   isFetching = false;
   /** All up to here was reported as committed. */
@@ -59,6 +64,20 @@ export class ReplicaContext {
 
   send(to: StoreId, message: ReplicaMessage): void {
     this.#effects.push({ kind: "send", to, message });
+  }
+
+  /** Why a node whose link is lost, or who is silent, is taken for dead. */
+  lossOf(store: StoreId): string {
+    const state = this.membership.get(store);
+    const { suspectAfterMs } = this.options.timing;
+    const reason = state?.isUp === true
+      ? `silent for ${suspectAfterMs} ms`
+      : state?.isRefused === true
+      ? "connection refused"
+      : state?.downReason || "no connection";
+    return `${this.nameOf(store)} lost (${
+      reason.slice(0, LOSS_CHARACTERS_MAX)
+    })`;
   }
 
   /** To everybody to whom a link stands. */

@@ -48,6 +48,11 @@ export interface ReplicaOptions {
   readonly founders: readonly { id: NodeId; kind: NodeKind }[];
   /** Whether a working primary of lower rank is left to lead. */
   readonly sticky: boolean;
+  /**
+   * A primary takes the vote of a node that was silent for so long, in ms;
+   * undefined: never.
+   */
+  readonly forgetAfterMs?: number;
   readonly timing: ReplicaTiming;
   /** Seeds the jitter; any 32 bits. */
   readonly seed: number;
@@ -99,8 +104,13 @@ export type ReplicaInput =
   | { readonly kind: "snapshot-failed"; readonly reason: string }
   /** A linearizable read, see `read-ready`. `token` is unique in this process. */
   | { readonly kind: "read"; readonly token: number }
-  /** Do not lead any more, and leave the view; answered by `left`. */
-  | { readonly kind: "leave" }
+  /** Begin a group of this node alone; without effect once there is a view. */
+  | { readonly kind: "found" }
+  /**
+   * Do not lead any more, and leave the view; answered by `left`. For good: give
+   * the vote back as well, and `left` comes only when nobody counts on it.
+   */
+  | { readonly kind: "leave"; readonly isForGood: boolean }
   /** The time asked for by {@linkcode Replica.wakeAtMs} has come; more often is harmless. */
   | { readonly kind: "wake" };
 

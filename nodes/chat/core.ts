@@ -18,9 +18,11 @@ import {
   type ReplicaOptions,
   type ReplicaRole,
 } from "./contract.ts";
+import { Departure } from "./departure.ts";
 import { EarlyCommands } from "./early_commands.ts";
 import { Elector } from "./elector.ts";
 import { Follower } from "./follower.ts";
+import { isForeign } from "./foreign.ts";
 import { foundersIfReady } from "./founding.ts";
 import { groupState, isSameState } from "./group_state.ts";
 import { Primary, primaryWaits } from "./primary.ts";
@@ -43,6 +45,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
   readonly #reads: RemoteReads;
   readonly #waits = primaryWaits();
   readonly #early = new EarlyCommands();
+  readonly #departure: Departure;
   #primary: Primary | undefined;
   #follower: Follower | undefined;
   /** Since when no active view is known. */
@@ -51,14 +54,13 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
   #steppedMs = 0;
   #tickedMs = 0;
   #told: GroupState | undefined;
-  #hasLeft = false;
   /** Whether a look at the group is due, which most inputs are spared. */
   #mustLook = true;
-  #leavingTold: View | undefined;
 
   constructor(options: ReplicaOptions) {
     this.#context = new ReplicaContext(options);
     this.#reads = new RemoteReads(this.#context);
+    this.#departure = new Departure(this.#context);
     this.#elector = new Elector(this.#context, {
       promised: () => this.#onPromised(),
       accepted: () => this.#onAccepted(),
@@ -174,7 +176,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
       case "peer-up":
         return this.#peerUp(input.peer);
       case "peer-down":
-        return context.membership.down(input.store);
+        return context.membership.down(input.store, input.reason);
       case "peer-refused":
         return context.membership.refused(input.store);
       case "message":
@@ -200,15 +202,17 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
         return this.#snapshotFailed(input.reason);
       case "read":
         return this.#read(input.token);
+      case "found":
+        return this.#found();
       case "leave":
-        context.isDraining = true;
-        return;
+        return this.#departure.begin(input.isForGood);
     }
   }
 
   #receive(from: StoreId, message: ReplicaMessage): void {
     const { membership, nowMs } = this.#context;
     if (!membership.isUp(from)) return;
+    if (isForeign(this.#context, { from, message })) return;
     membership.heard(from, nowMs);
     switch (message.kind) {
       case "pre-vote":
@@ -237,7 +241,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
       case "forward":
         return this.#propose(message.commands, from);
       case "leaving":
-        return this.#primary?.leaving(from, message.reason);
+        return this.#primary?.leaving(from, message);
       case "append":
       case "heartbeat":
         return this.#followPrimary(from, message);
@@ -291,7 +295,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     context.membership.up(peer, context.nowMs);
     if (peer.store === this.#follower?.view.primary) {
       this.#follower.linkUp();
-      this.#leavingTold = undefined;
+      this.#departure.linkUp();
     }
     this.#primary?.peerUp(peer.store);
     this.#elector.peerUp(peer.store);
@@ -382,7 +386,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     membership.heard(view.primary, nowMs);
     this.#context.note(
       "info",
-      `View ${formatEpoch(view.epoch)}: ${
+      `Epoch ${view.epoch.counter}: ${
         this.#context.nameOf(view.primary)
       } leads ${
         view.members.map((store) => this.#context.nameOf(store)).sort().join(
@@ -418,7 +422,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     if (this.#primary !== undefined && view !== undefined) {
       this.#context.note(
         "info",
-        `${options.self.id} leads view ${formatEpoch(view.epoch)} no more`,
+        `${options.self.id} steps down: it leads epoch ${view.epoch.counter} no more`,
       );
     }
     this.#primary?.stop();
@@ -477,7 +481,10 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
           `The disk did not finish a sync within ${timing.syncStallMs} ms`,
       });
     }
-    if (this.#context.isDraining) this.#leave();
+    this.#departure.tick({
+      isPrimary: this.#primary !== undefined,
+      isBallotOut: this.#elector.isBallotOut,
+    });
   }
 
   /** Begins whatever change of the view is wanted now. */
@@ -502,9 +509,10 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     if (view === undefined) return undefined;
     const isMember = view.members.includes(self);
     const patience = isMember ? 1 : BYSTANDER_PATIENCE;
-    const name = this.#context.nameOf(view.primary);
     if (isActive && view.primary === self) {
-      return acceptor.mayLead(view.epoch) ? undefined : `${name} restarted`;
+      return acceptor.mayLead(view.epoch)
+        ? undefined
+        : `${options.self.id} restarted`;
     }
     if (isActive) {
       if (!this.#isPrimarySuspect()) return undefined;
@@ -514,11 +522,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
       if (!isMember && nowMs - heardMs < suspectAfterMs * patience) {
         return undefined;
       }
-      return `${name} lost (${
-        state?.isUp === true
-          ? `silent for ${suspectAfterMs} ms`
-          : "connection lost"
-      })`;
+      return this.#context.lossOf(view.primary);
     }
     if (nowMs - this.#inactiveSinceMs < this.#patienceMs * patience) {
       return undefined;
@@ -549,24 +553,15 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     });
   }
 
-  /** Steps out of the view, and says when nobody needs this process any more. */
-  #leave(): void {
-    const { view, isActive, self, membership } = this.#context;
-    if (this.#hasLeft) return;
-    const isMember = view !== undefined && view.members.includes(self);
-    const others =
-      view?.members.filter((store) =>
-        store !== self && membership.isUp(store)
-      ) ?? [];
-    if (!isMember || others.length === 0) {
-      if (this.#elector.isBallotOut || (isMember && !isActive)) return;
-      this.#hasLeft = true;
-      return this.#context.emit({ kind: "left" });
-    }
-    if (this.#primary !== undefined || !isActive) return;
-    if (this.#leavingTold === view) return;
-    this.#leavingTold = view;
-    this.#context.send(view.primary, { kind: "leaving", reason: "stopping" });
+  /** Begins a group of this node alone: nobody was there to join. */
+  #found(): void {
+    const { view, self, options } = this.#context;
+    if (view !== undefined || this.#elector.isBusy) return;
+    if (options.self.kind !== "server") return;
+    this.#elector.begin({ kind: "birth", founders: [self] }, {
+      reason: `${options.self.id} heard of no group and founded one`,
+      leads: undefined,
+    });
   }
 
   #role(): ReplicaRole {

@@ -49,6 +49,8 @@ export function recoveredVotes(survivor: Survivor): AcceptorState {
     promised: epoch,
     accepted: {
       epoch,
+      // It goes on: whoever comes back joins it again.
+      group: accepted?.group ?? store,
       voters: [store],
       members: [store],
       primary: store,

@@ -20,7 +20,7 @@ export function foundersIfReady(
   for (const { id } of founders) {
     if (id === options.self.id) continue;
     const peer = membership.presentAs(id)?.peer;
-    if (peer === undefined || peer.hasView) return undefined;
+    if (peer === undefined || peer.group !== undefined) return undefined;
     if (peer.kind === "server" && compareRank(peer, options.self) > 0) {
       return undefined;
     }

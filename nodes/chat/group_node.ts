@@ -77,7 +77,6 @@ export class GroupNode {
     this.#disk = new DiskUsage(settings.data);
     const incarnation = drawIncarnation();
     const { id, timing } = settings;
-    const hasView = acceptor.state.accepted !== undefined;
     this.replica = new Replica({
       core: {
         self: {
@@ -86,7 +85,7 @@ export class GroupNode {
           priority,
           store: acceptor.store,
           incarnation,
-          hasView,
+          group: acceptor.state.accepted?.group,
         },
         founders: settings.group.map((node) => ({
           id: node.id,
@@ -211,7 +210,7 @@ export class GroupNode {
           store: acceptor.store,
           kind,
           priority,
-          hasView: acceptor.state.accepted !== undefined,
+          group: acceptor.state.accepted?.group,
           clientAddress: this.#parts.clientAddress,
         }),
         silentMsMax: LINK_SILENCE * timing.suspectAfterMs,

@@ -453,7 +453,7 @@ export class PeerLinks {
 
   #join(joined: Joined, replaced: Joined | undefined): void {
     const { link, hello, peer } = joined;
-    const { store, kind, priority, hasView } = hello;
+    const { store, kind, priority, group } = hello;
     const { id, incarnation } = peer;
     const inputs: PeerInput[] = [];
     if (replaced !== undefined) {
@@ -470,7 +470,7 @@ export class PeerLinks {
     this.#options.log.info(`Linked to "${id}"`, { address: link.label, store });
     inputs.push({
       kind: "peer-up",
-      peer: { id, kind, priority, store, incarnation, hasView },
+      peer: { id, kind, priority, store, incarnation, group },
     });
     this.#options.onInputs(inputs);
   }

@@ -53,6 +53,12 @@ interface Read {
   round: number;
 }
 
+/** What a node said that leaves. */
+interface Leaving {
+  readonly reason: string;
+  readonly isForGood: boolean;
+}
+
 interface Join {
   readonly stores: readonly StoreId[];
   readonly untilMs: number;
@@ -84,7 +90,9 @@ export class Primary {
   readonly #context: ReplicaContext;
   readonly #waits: PrimaryWaits;
   readonly #progress = new Map<StoreId, Progress>();
-  readonly #leaving = new Map<StoreId, string>();
+  readonly #leaving = new Map<StoreId, Leaving>();
+  /** When it began to lead. */
+  readonly #sinceMs: number;
   /** The index of the empty entry that this view begins with. */
   readonly #startIndex: number;
   #join: Join | undefined;
@@ -105,6 +113,7 @@ export class Primary {
     this.#context = context;
     this.view = view;
     this.#waits = waits;
+    this.#sinceMs = context.nowMs;
     this.#startIndex = context.log.lastIndex + 1;
     // Until now nobody had a reason to speak to this node.
     context.membership.forgive(context.nowMs);
@@ -194,8 +203,8 @@ export class Primary {
   }
 
   /** A member stops soon, or cannot vouch for its data. */
-  leaving(from: StoreId, reason: string): void {
-    this.#leaving.set(from, reason);
+  leaving(from: StoreId, { reason, isForGood }: Leaving): void {
+    this.#leaving.set(from, { reason, isForGood });
   }
 
   /** A linearizable read, of this node or of another. */
@@ -382,18 +391,13 @@ export class Primary {
     if (isDraining) going.push(`${options.self.id} leaves`);
     for (const store of this.view.members) {
       if (store === self) continue;
-      const name = this.#context.nameOf(store);
       const leaving = this.#leaving.get(store);
       const state = membership.get(store);
       if (membership.isSuspect(store, { nowMs, silentMs })) {
-        const isRefused = state?.isRefused === true;
-        lost.push(
-          `${name} lost (${
-            isRefused ? "connection refused" : `silent for ${silentMs} ms`
-          })`,
-        );
-      } else if (leaving !== undefined) going.push(`${name} left (${leaving})`);
-      else if (state?.isDraining !== true) staying += 1;
+        lost.push(this.#context.lossOf(store));
+      } else if (leaving !== undefined) {
+        going.push(`${this.#context.nameOf(store)} left (${leaving.reason})`);
+      } else if (state?.isDraining !== true) staying += 1;
     }
     // If all are going, they stay to the end: somebody has to lead.
     const reasons = staying > 0 ? [...lost, ...going] : lost;
@@ -474,9 +478,12 @@ export class Primary {
     if (previousVoters !== undefined) {
       return { purpose: { kind: "settle" }, reason: this.view.reason };
     }
+    const gone = this.#voterGone();
+    if (gone !== undefined) return gone;
     const standing = this.#standing().map(({ peer }) => peer);
     for (const peer of [this.#context.options.self, ...standing]) {
       if (voters.includes(peer.store)) continue;
+      if (this.#leaving.has(peer.store)) continue;
       const replaced = voters.find((store) =>
         this.#context.nameOf(store) === peer.id
       );
@@ -494,6 +501,32 @@ export class Primary {
       return {
         purpose: { kind: "voters", voters: [...voters, peer.store] },
         reason: `${peer.id} votes`,
+      };
+    }
+    return undefined;
+  }
+
+  /** A voter that has left for good, or was dead for too long; one at a time. */
+  #voterGone(): Wish | undefined {
+    const { self, nowMs, membership, options } = this.#context;
+    const { voters, members } = this.view;
+    const forgetMs = options.forgetAfterMs ?? Infinity;
+    for (const store of voters) {
+      // A member is out of sync first; the last voter stays.
+      if (store === self || members.includes(store)) continue;
+      const name = this.#context.nameOf(store);
+      const state = membership.get(store);
+      const silentMs = nowMs - Math.max(state?.heardMs ?? 0, this.#sinceMs);
+      const hasLeft = this.#leaving.get(store)?.isForGood === true;
+      if (!hasLeft && silentMs < forgetMs) continue;
+      return {
+        purpose: {
+          kind: "voters",
+          voters: voters.filter((other) => other !== store),
+        },
+        reason: hasLeft
+          ? `${name} has left for good and votes no more`
+          : `${name} is forgotten (dead for ${Math.round(silentMs / 1_000)} s)`,
       };
     }
     return undefined;

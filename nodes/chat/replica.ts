@@ -212,12 +212,12 @@ export class Replica implements CommittedLog {
   }
 
   /** Hands the lead over and leaves the view, if others can go on; at most `waitMs`. */
-  async leave(waitMs: number): Promise<void> {
+  async leave(waitMs: number, isForGood = false): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve) => {
       this.#whenLeft = resolve;
       timer = setTimeout(resolve, waitMs);
-      this.#push({ kind: "leave" });
+      this.#push({ kind: "leave", isForGood });
       this.#drain();
     });
     clearTimeout(timer);

@@ -17,6 +17,7 @@ function view(counter: number): View {
   const nodes = { [STORE]: { id: "a", kind: "server", priority: 0 } } as const;
   return {
     epoch: epoch(counter),
+    group: STORE,
     voters,
     members,
     primary: STORE,
@@ -91,7 +92,7 @@ Deno.test("membership: a refused node is suspect at once, a silent one in time",
     priority: 0,
     store: "b".repeat(16),
     incarnation: "1".repeat(16),
-    hasView: false,
+    group: undefined,
   };
   const isSuspect = (nowMs: number) =>
     membership.isSuspect(peer.store, { nowMs, silentMs: 100 });
@@ -102,7 +103,7 @@ Deno.test("membership: a refused node is suspect at once, a silent one in time",
   assert(!isSuspect(149));
   membership.refused(peer.store);
   assert(!isSuspect(149), "a link stands: the refusal was an older one's");
-  membership.down(peer.store);
+  membership.down(peer.store, "closed");
   assert(!isSuspect(149));
   membership.refused(peer.store);
   assert(isSuspect(51));
@@ -118,12 +119,12 @@ Deno.test("membership: who is gone longest is forgotten first, at a bound", () =
     priority: 0,
     store: number.toString(16).padStart(16, "0"),
     incarnation: "1".repeat(16),
-    hasView: false,
+    group: undefined,
   });
   membership.up(stranger(0), 0);
   for (let i = 1; i <= 2 * PEERS_MAX; i++) {
     membership.up(stranger(i), 0);
-    membership.down(stranger(i).store);
+    membership.down(stranger(i).store, "closed");
   }
   assert(membership.isUp(stranger(0).store), "a link stands");
   assertEquals(membership.get(stranger(1).store), undefined);

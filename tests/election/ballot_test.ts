@@ -28,6 +28,7 @@ function epoch(counter: number): Epoch {
 function view(counter: number, change: Partial<View> = {}): View {
   return {
     epoch: epoch(counter),
+    group: A,
     voters: [A, B, C, W, X],
     members: [A, B, C],
     primary: C,

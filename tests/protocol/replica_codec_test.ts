@@ -83,7 +83,11 @@ Deno.test("replica words: a message is read however it arrives", () => {
     entry(6, 0, OLDER),
     entry(7, 1),
   ]);
-  const other: ReplicaMessage = { kind: "leaving", reason: "disk is damaged" };
+  const other: ReplicaMessage = {
+    kind: "leaving",
+    reason: "disk is damaged",
+    isForGood: false,
+  };
   const bytes = [message, other].map(encodeReplicaMessage);
   for (const { name, pieces } of arrivals(joined(bytes))) {
     const read = framesOf(pieces).map(decodeReplicaMessage);
@@ -358,7 +362,7 @@ Deno.test("replica words: hello with wrong fields is refused", () => {
     store: EPOCH.store,
     kind: "server",
     priority: 0,
-    hasView: true,
+    group: "00000000000000a1",
     clientAddress: "127.0.0.1:8091",
   };
   readReplicaHello(bytesOf(JSON.stringify(good)));
@@ -367,7 +371,7 @@ Deno.test("replica words: hello with wrong fields is refused", () => {
       ["store", "x"],
       ["kind", "client"],
       ["priority", 0.5],
-      ["hasView", 1],
+      ["group", "a"],
       ["clientAddress", "nowhere"],
       ["clientAddress", "127.0.0.1:70000"],
       ["clientAddress", 8091],
@@ -379,9 +383,10 @@ Deno.test("replica words: hello with wrong fields is refused", () => {
 });
 
 Deno.test("replica words: a reason is cut to what a peer takes", () => {
-  const message = { kind: "leaving", reason: "x".repeat(300) } as const;
+  const reason = "x".repeat(300);
+  const message = { kind: "leaving", reason, isForGood: true } as const;
   const read = decodeReplicaMessage(oneFrame(message));
-  assertEquals(read, { kind: "leaving", reason: "x".repeat(200) });
+  assertEquals(read, { ...message, reason: "x".repeat(200) });
 });
 
 Deno.test("replica words: a frame of another kind is refused by number", () => {

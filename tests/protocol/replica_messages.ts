@@ -48,6 +48,7 @@ export const anyView: fc.Arbitrary<View> = fc.record({
   if (members.length === 0) members.push(sorted[0]);
   return {
     epoch,
+    group: sorted[0],
     voters: sorted,
     ...(previous && { previousVoters: sorted.slice(0, 1) }),
     members,
@@ -170,6 +171,7 @@ export const anyMessage: fc.Arbitrary<ReplicaMessage> = fc.oneof(
   fc.record({
     kind: kind("leaving"),
     reason: fc.string({ maxLength: REASON_CHARACTERS_MAX }),
+    isForGood: fc.boolean(),
   }),
   fc.record({ kind: kind("fetch"), from: count, to: count }),
 );
@@ -179,7 +181,7 @@ export const anyHello: fc.Arbitrary<ReplicaHello> = fc.record({
   store: anyStore,
   kind: fc.constantFrom("server" as const, "witness" as const),
   priority: fc.maxSafeInteger(),
-  hasView: fc.boolean(),
+  group: perhaps(anyStore),
   clientAddress: perhaps(
     fc.constantFrom("127.0.0.1:8091", "[::1]:1", "lab3.example:65535"),
   ),

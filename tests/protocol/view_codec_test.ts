@@ -9,6 +9,7 @@ const B = "00000000000000bb";
 const NODE = { id: "server-1", kind: "server", priority: 0 };
 const GOOD = {
   epoch: { counter: 3, store: A },
+  group: A,
   voters: [A, B],
   members: [A],
   primary: A,

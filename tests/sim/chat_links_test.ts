@@ -25,7 +25,7 @@ class Listener implements Endpoint {
       priority: 0,
       store: this.name.repeat(16),
       incarnation: this.name.repeat(16),
-      hasView: false,
+      group: undefined,
     };
   }
 

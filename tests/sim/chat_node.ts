@@ -197,7 +197,7 @@ export class SimulatedReplica implements Endpoint {
 
   leave(): void {
     this.isLeaving = true;
-    this.#step({ kind: "leave" });
+    this.#step({ kind: "leave", isForGood: false });
   }
 
   // What links report.
@@ -209,7 +209,7 @@ export class SimulatedReplica implements Endpoint {
       priority: this.priority,
       store: this.disk.store,
       incarnation: this.#incarnation,
-      hasView: this.disk.acceptor.accepted !== undefined,
+      group: this.disk.acceptor.accepted?.group,
     };
   }
 

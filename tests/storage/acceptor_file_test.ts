@@ -25,6 +25,7 @@ function stateOf(number: number): AcceptorState {
 function viewOf(counter: number): View {
   return {
     epoch: { counter, store: STORE },
+    group: STORE,
     voters: [STORE],
     members: [STORE],
     primary: STORE,

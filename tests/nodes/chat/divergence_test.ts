@@ -24,12 +24,20 @@ function viewOf(epoch: Epoch, primary: string): View {
     [B]: { id: "b", kind: "server", priority: 0 },
   };
   const voters = epoch === OLD ? [A, B] : [A];
-  return { epoch, voters, members: voters, primary, nodes, reason: "" };
+  return {
+    epoch,
+    group: A,
+    voters,
+    members: voters,
+    primary,
+    nodes,
+    reason: "",
+  };
 }
 
 function peerOf(id: string, store: string): Peer {
   const incarnation = store;
-  return { id, store, incarnation, kind: "server", priority: 0, hasView: true };
+  return { id, store, incarnation, kind: "server", priority: 0, group: A };
 }
 
 /** B, whose snapshot stands for all up to 90 and whose log goes on to 100; it follows A now. */

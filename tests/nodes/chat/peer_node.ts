@@ -61,7 +61,7 @@ export function helloOf(store: StoreId): ReplicaHello {
     store,
     kind: "server",
     priority: 0,
-    hasView: false,
+    group: undefined,
     clientAddress: "127.0.0.1:8091",
   };
 }

@@ -143,7 +143,7 @@ Deno.test("peers: two nodes have one link, and each learns who the other is", as
       priority: 0,
       store: B,
       incarnation: b.self.incarnation,
-      hasView: false,
+      group: undefined,
     },
   }]);
   assertEquals(a.links.clientAddressOf(B), "127.0.0.1:8091");
@@ -553,10 +553,14 @@ Deno.test("peers: closing sends what waits, and ends dials, probes and handshake
   });
   const commands = [new Uint8Array(100_000)];
   for (let i = 0; i < 50; i++) a.links.send(B, { kind: "forward", commands });
-  a.links.send(B, { kind: "leaving", reason: "stopped" });
+  a.links.send(B, { kind: "leaving", reason: "stopped", isForGood: false });
   await a.links.close();
   await b.untilFate(A, ["up", "down"]);
-  assertEquals(b.messages(A).at(-1), { kind: "leaving", reason: "stopped" });
+  assertEquals(b.messages(A).at(-1), {
+    kind: "leaving",
+    reason: "stopped",
+    isForGood: false,
+  });
   assertEquals(b.messages(A).length, 51);
   await b.links.close();
   closeConn(silent);

@@ -45,6 +45,7 @@ const noLog: Log = {
 function viewOf(store: StoreId, members: readonly StoreId[]): View {
   return {
     epoch: { counter: 7, store: C },
+    group: store,
     voters: [store, B, C, W1, W2].sort(),
     members: [...members].sort(),
     primary: C,
@@ -306,6 +307,7 @@ Deno.test("recover: by force a server is the only one of its group", async () =>
     promised: epoch,
     accepted: {
       epoch,
+      group: store,
       voters: [store],
       members: [store],
       primary: store,

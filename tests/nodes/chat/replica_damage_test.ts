@@ -50,7 +50,7 @@ class Server implements AsyncDisposable {
     this.log = log;
     const identity = identityOf(id);
     const self: Peer = {
-      ...{ id, store, kind: "server", priority: 0, hasView: true },
+      ...{ id, store, kind: "server", priority: 0, group: A },
       incarnation: identity.incarnation,
     };
     const connect: ReplicaParts["connect"] = (onInputs) =>
@@ -124,6 +124,7 @@ function aloneVotes(): AcceptorState {
     promised: epoch,
     accepted: {
       epoch,
+      group: A,
       voters: [A],
       members: [A],
       primary: A,

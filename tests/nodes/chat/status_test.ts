@@ -18,6 +18,7 @@ const STORES = {
 };
 const VIEW: View = {
   epoch: { counter: 3, store: STORES.a },
+  group: STORES.a,
   voters: [STORES.a, STORES.b, STORES.w],
   members: [STORES.a],
   primary: STORES.a,

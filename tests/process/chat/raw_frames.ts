@@ -66,6 +66,7 @@ export function viewOf(fields: Partial<View>): View {
   const node = { id: "stranger", kind: "server", priority: 0 } as const;
   return {
     epoch: NEAR,
+    group: STORE,
     voters,
     members: [STORE],
     primary: STORE,

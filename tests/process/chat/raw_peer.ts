@@ -27,7 +27,7 @@ export const STRANGER_HELLO: ReplicaHello = {
   store: "5a5a5a5a5a5a5a5a",
   kind: "server",
   priority: 0,
-  hasView: true,
+  group: undefined,
   clientAddress: undefined,
 };
 
