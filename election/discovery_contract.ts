@@ -27,6 +27,8 @@ export const DISCOVERY_TIMING: DiscoveryTiming = {
 export interface DiscoveryOptions {
   readonly self: NodeInfo;
   readonly store: StoreId;
+  /** Groups that this node was in and that ended: it joins none of them again. */
+  readonly dissolved: readonly StoreId[];
   readonly timing: DiscoveryTiming;
   /** Seeds the jitter; any 32 bits. */
   readonly seed: number;

@@ -308,28 +308,280 @@ Deno.test("discovery: a node is met again when it has lost its data, or its grou
   assertEquals(scene.met(), ["a1", "a1", "a1"]);
 });
 
-/** Hears both at once: the first only together with a third that says it has ended. */
-function chooseOf(kind: NodeInfo["kind"], adverts: readonly Advert[]): string[] {
-  const scene = new Scene({ self: node("m1", { kind }) });
-  const ended = groupAdvert("0");
-  scene.hear(advert("01", { group: ended }));
-  for (const said of adverts) scene.hear(said);
-  scene.met();
-  scene.pass(LATELY_MS - 10);
-  for (const said of adverts) scene.hear(said);
-  scene.met();
-  scene.pass(20);
-  return scene.met();
-}
+Deno.test("discovery: of two groups it meets one, and stays with it while it is heard", () => {
+  const scene = new Scene();
+  const first = advert("a1", { group: groupAdvert("a") });
+  const higher = advert("b1", { group: groupAdvert("b") });
+  scene.passHearing(2_000, [first, higher]);
+  assertEquals(scene.met(), ["a1"]);
+  scene.passHearing(LATELY_MS + 50, [higher]);
+  assertEquals(scene.met(), ["b1"]);
+});
 
-Deno.test("discovery: the group that holds data is joined, then that of the higher leader", () => {
+Deno.test("discovery: a group with data is joined rather than an empty one", () => {
+  const scene = new Scene();
   const empty = advert("b1", { group: groupAdvert("b") });
   const full = advert("a1", { group: groupAdvert("a", { isVoid: false }) });
-  const led = advert("a1", {
-    group: groupAdvert("a", { leader: { id: "a1", priority: 1 } }),
-  });
+  scene.passHearing(1_000, [empty, full]);
+  assertEquals(scene.met(), ["b1", "a1"]);
+  scene.passHearing(1_000, [empty, full]);
+  assertEquals(scene.met(), []);
+});
+
+Deno.test("discovery: a witness lets empty groups settle, and joins one that holds data", () => {
+  const scene = new Scene({ self: node("w", { kind: "witness" }) });
+  const first = advert("a1", { group: groupAdvert("a") });
+  const second = advert("b1", { group: groupAdvert("b") });
+  scene.hear(second);
+  scene.hear(first);
+  assertEquals(scene.met(), ["b1"]);
+  const late = new Scene({ self: node("w", { kind: "witness" }) });
+  late.hear(advert("b1", { dissolved: [store("b")] }));
+  late.passHearing(2_000, [first, second]);
+  assertEquals(late.met(), ["b1", "a1"]);
+});
+
+Deno.test("discovery: a group that has ended is not joined", () => {
+  const ended = advert("a1", { group: groupAdvert("a") });
+  const knows = new Scene({ dissolved: [store("a")] });
+  knows.hear(ended);
+  assertEquals(knows.met(), []);
+  const hears = new Scene();
+  hears.hear(advert("b", { dissolved: [store("a")] }));
+  hears.passHearing(FOUND_MS_MAX, [ended]);
+  assertEquals(hears.met(), ["b"]);
+  assertEquals(hears.take("found").length, 1);
+});
+
+// In a group.
+
+Deno.test("discovery: in a group it meets its own, and nodes without a group", () => {
+  const scene = new Scene({ group: ownGroup("m") });
+  scene.hear(advert("m2", { group: groupAdvert("m") }));
+  scene.hear(advert("x"));
+  scene.hear(advert("w", { kind: "witness" }));
+  scene.hear(advert("a1", { group: groupAdvert("a") }));
+  assertEquals(scene.met(), ["m2", "x", "w"]);
+});
+
+Deno.test("discovery: a node without a group is left to the group that remains", () => {
+  const scene = new Scene({ group: ownGroup("m") });
+  scene.hear(advert("z1", { group: groupAdvert("z") }));
+  scene.hear(advert("x"));
+  assertEquals(scene.met(), []);
+  const other = new Scene({ group: ownGroup("m") });
+  other.hear(advert("a1", { group: groupAdvert("a") }));
+  other.hear(advert("x"));
+  other.hear(advert("w", { kind: "witness" }));
+  assertEquals(other.met(), ["x"]);
+});
+
+Deno.test("discovery: whoever is met without a group is met by the group that it founds", () => {
+  const scene = new Scene();
+  scene.hear(advert("a"));
+  assertEquals(scene.met(), ["a"]);
+  scene.step({ kind: "group", group: ownGroup("m") });
+  scene.hear(advert("a", { group: groupAdvert("m") }));
+  assertEquals(scene.met(), ["a"]);
+});
+
+// Two groups.
+
+/** What a node of group m decides when it hears this. */
+function hearing(mine: Partial<OwnGroup>, said: Advert): Scene {
+  const scene = new Scene({ group: ownGroup("m", mine) });
+  scene.hear(said);
+  return scene;
+}
+
+const EMPTY_HIGHER = advert("z1", { group: groupAdvert("z") });
+const FULL_LOWER = advert("a1", {
+  group: groupAdvert("a", { isVoid: false }),
+});
+
+Deno.test("discovery: of two empty groups that of the lower leader ends", () => {
+  const [ended] = hearing({}, EMPTY_HIGHER).take("dissolve");
+  assertEquals(ended, { kind: "dissolve", into: store("z") });
   const lower = advert("a1", { group: groupAdvert("a") });
-  assertEquals(chooseOf("server", [empty, full]), []);
-  assertEquals(chooseOf("server", [empty, led]), ["a1"]);
-  assertEquals(chooseOf("server", [empty, lower]), ["b1"]);
+  assertEquals(hearing({}, lower).take("dissolve"), []);
+  const scene = hearing({ leader: node("m1", { priority: 1 }) }, EMPTY_HIGHER);
+  assertEquals(scene.take("dissolve"), []);
+});
+
+Deno.test("discovery: two groups never both give way, nor neither", () => {
+  const leaders = [node("m1"), node("z1"), node("m1", { priority: 2 })];
+  for (const mine of leaders) {
+    for (const theirs of leaders) {
+      if (mine.id === theirs.id) continue;
+      const sides = [[mine, "m", theirs, "z"], [
+        theirs,
+        "z",
+        mine,
+        "m",
+      ]] as const;
+      const ends = sides.map(([own, letter, other, otherLetter]) => {
+        const scene = new Scene({
+          self: own,
+          group: ownGroup(letter, { leader: own }),
+        });
+        const group = groupAdvert(otherLetter, { leader: other });
+        scene.hear(advert(other.id, { group }));
+        return scene.take("dissolve").length;
+      });
+      assertEquals(ends.toSorted(), [0, 1]);
+    }
+  }
+});
+
+Deno.test("discovery: an empty group ends for one that holds data, whoever leads", () => {
+  assertEquals(hearing({}, FULL_LOWER).take("dissolve").length, 1);
+  const empty = advert("a1", { group: groupAdvert("a") });
+  assertEquals(hearing({ isVoid: false }, empty).take("dissolve"), []);
+});
+
+Deno.test("discovery: only the leader of an active view ends its group", () => {
+  for (const mine of [{ isLeader: false }, { isActive: false }]) {
+    assertEquals(hearing(mine, FULL_LOWER).take("dissolve"), []);
+  }
+});
+
+Deno.test("discovery: a group with a witness never ends, and is a rival", () => {
+  const scene = hearing({ hasWitness: true }, FULL_LOWER);
+  assertEquals(scene.take("dissolve"), []);
+  assertEquals(scene.take("rivals").length, 1);
+});
+
+Deno.test("discovery: an empty group ends only at the word of the other's leader", () => {
+  const group = groupAdvert("z");
+  const scene = hearing({}, advert("z0", { group }));
+  assertEquals(scene.take("dissolve"), []);
+  scene.hear(advert("z1", { group }));
+  assertEquals(scene.take("dissolve").length, 1);
+});
+
+Deno.test("discovery: what one node of a group holds, the group holds", () => {
+  const scene = hearing({}, FULL_LOWER);
+  scene.take("dissolve");
+  scene.pass(TIMING.calmMs);
+  scene.hear(advert("a2", { group: groupAdvert("a") }));
+  assertEquals(scene.take("dissolve").length, 1);
+});
+
+Deno.test("discovery: an end that did not come to pass is tried again, not at once", () => {
+  const scene = hearing({}, FULL_LOWER);
+  scene.passHearing(TIMING.calmMs - 50, [FULL_LOWER]);
+  assertEquals(scene.take("dissolve").length, 1);
+  scene.passHearing(200, [FULL_LOWER]);
+  assertEquals(scene.take("dissolve").length, 1);
+});
+
+Deno.test("discovery: no group ends for one that has ended itself", () => {
+  const scene = new Scene({ group: ownGroup("m") });
+  scene.hear(advert("a0", { dissolved: [store("a")] }));
+  scene.hear(FULL_LOWER);
+  assertEquals(scene.take("dissolve"), []);
+});
+
+Deno.test("discovery: the newest epoch says who leads a group", () => {
+  const scene = new Scene({ group: ownGroup("m") });
+  const epoch = { counter: 2, store: store("a") };
+  const leader = { id: "a1", priority: 5 };
+  scene.hear(advert("a1", { group: groupAdvert("a", { epoch, leader }) }));
+  assertEquals(scene.take("dissolve").length, 1);
+  const old = new Scene({ group: ownGroup("m") });
+  const lower = { id: "a0", priority: 0 };
+  const later = { counter: 3, store: store("a") };
+  const group = groupAdvert("a", { epoch: later, leader: lower });
+  old.hear(advert("a0", { group }));
+  old.hear(advert("a1", { group: groupAdvert("a", { epoch, leader }) }));
+  assertEquals(old.take("dissolve"), []);
+});
+
+Deno.test("discovery: a node whose group has ended gives it up, once, if nothing is in it", () => {
+  const said = advert("x", { dissolved: [store("0"), store("m")] });
+  const scene = hearing({ isLeader: false }, said);
+  scene.hear(said);
+  assertEquals(scene.take("give-up").length, 1);
+  const witness = hearing({ isLeader: false, hasWitness: true }, said);
+  assertEquals(witness.take("give-up").length, 1);
+});
+
+Deno.test("discovery: what holds data is never given up, and the operator is told once", () => {
+  const said = advert("x", { dissolved: [store("m")] });
+  const scene = hearing({ isVoid: false }, said);
+  scene.passHearing(1_000, [said]);
+  assertEquals(scene.take("give-up"), []);
+  assertEquals(scene.warnings().length, 1);
+});
+
+// Rivals.
+
+Deno.test("discovery: two groups with data are rivals until one is heard no more", () => {
+  const scene = hearing({ isVoid: false }, FULL_LOWER);
+  assertEquals(scene.take("rivals"), [{
+    kind: "rivals",
+    rivals: [{
+      group: store("a"),
+      leader: "a1",
+      epoch: { counter: 1, store: store("a") },
+      from: "a1",
+      address: { host: "10.0.0.2", port: 8_081 },
+    }],
+  }]);
+  assertEquals(scene.take("dissolve"), []);
+  scene.passHearing(5_000, [FULL_LOWER]);
+  assertEquals(scene.take("rivals"), []);
+  scene.pass(KEPT_MS + 2 * TIMING.calmMs);
+  assertEquals(scene.take("rivals"), [{ kind: "rivals", rivals: [] }]);
+});
+
+Deno.test("discovery: a group becomes a rival when the own one gets data", () => {
+  const scene = hearing({ isLeader: false }, FULL_LOWER);
+  assertEquals(scene.take("rivals"), []);
+  scene.step({ kind: "group", group: ownGroup("m", { isVoid: false }) });
+  assertEquals(scene.take("rivals").length, 1);
+});
+
+Deno.test("discovery: the operator is told of a rival, and again ten minutes later", () => {
+  const scene = hearing({ isVoid: false }, FULL_LOWER);
+  scene.passHearing(599_000, [FULL_LOWER]);
+  const [text, ...more] = scene.warnings();
+  assert(text.includes("--data") && text.includes("--cluster"), text);
+  assert(text.includes('"a1"') && text.includes("10.0.0.2:8081"), text);
+  assertEquals(more, []);
+  scene.passHearing(2_000, [FULL_LOWER]);
+  assertEquals(scene.warnings().length, 1);
+});
+
+// Bounds and doubles.
+
+Deno.test("discovery: its own answer means nothing", () => {
+  const scene = new Scene();
+  scene.passHearing(FOUND_MS_MAX, [advert("m1", { store: store("e") })]);
+  assertEquals(scene.met(), []);
+  assertEquals(scene.warnings(), []);
+});
+
+Deno.test("discovery: another node with its id is named once, and not met", () => {
+  const scene = new Scene();
+  scene.passHearing(FOUND_MS_MAX, [advert("m1", { group: groupAdvert("a") })]);
+  assertEquals(scene.met(), []);
+  assertEquals(scene.warnings().length, 1);
+  assertEquals(scene.take("found").length, 1);
+});
+
+Deno.test("discovery: strangers without number do not push out the own group", () => {
+  const scene = new Scene({ group: ownGroup("m") });
+  const own = advert("m2", { group: groupAdvert("m") });
+  scene.hear(own);
+  assertEquals(scene.met(), ["m2"]);
+  for (let count = 0; count < 20 * NODES_MAX; count++) {
+    const group = groupAdvert("a", { isVoid: false });
+    scene.hear(advert(`x${count}`));
+    scene.hear(advert(`y${count}`, { group }));
+  }
+  assert(scene.core.describe().length < 4_000, scene.core.describe());
+  scene.met();
+  scene.hear(own);
+  assertEquals(scene.met(), []);
 });
