@@ -6,12 +6,13 @@ import type {
   ErrorAnswer,
   MessagePush,
   NoticePush,
+  ViewPush,
 } from "../protocol/chat.ts";
 import { type Outcome, WireError } from "../protocol/errors.ts";
 import { ChatLink } from "./chat_link.ts";
 
 /** What comes without being asked for. An error without an id ends the session or the connection. */
-export type ChatPush = MessagePush | NoticePush | ErrorAnswer;
+export type ChatPush = MessagePush | NoticePush | ViewPush | ErrorAnswer;
 
 /** Fields of an answer `ok`. */
 export type ChatFields = Readonly<Record<string, unknown>>;
@@ -130,7 +131,7 @@ export class ChatConnection {
   }
 
   #take(answer: ChatAnswer): void {
-    if (answer.type === "message" || answer.type === "notice") {
+    if (answer.type !== "ok" && answer.type !== "error") {
       return this.#options.onPush?.(answer);
     }
     const { id } = answer;

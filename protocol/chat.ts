@@ -3,7 +3,9 @@
 import { Buffer } from "node:buffer";
 import { Type } from "typebox";
 import { Compile } from "typebox/compile";
+import type { ChatView } from "./chat_view.ts";
 import { type Outcome, type WireCode, WireError } from "./errors.ts";
+import type { LeaveChallenge } from "./leave_proof.ts";
 
 /**
  * Bytes of a request, its newline not counted. A request becomes a command of
@@ -127,6 +129,20 @@ export interface StatusRequest extends AnyRequest {
   readonly type: "status";
 }
 
+/** Asks for the group's view, and to be told of each that follows. */
+export interface WatchRequest extends AnyRequest {
+  readonly type: "watch";
+}
+
+/** Asks the server to leave its group for good, and to end. */
+export interface LeaveRequest extends AnyRequest {
+  readonly type: "leave";
+  /** Of the challenge that the server gave before. */
+  readonly nonce?: string | undefined;
+  /** What {@linkcode leaveProof} makes of that challenge. */
+  readonly proof?: string | undefined;
+}
+
 /** Asks whether the server is there. */
 export interface PingRequest extends AnyRequest {
   readonly type: "ping";
@@ -148,6 +164,8 @@ export type ChatRequest =
   | MarkReadRequest
   | DeleteAccountRequest
   | StatusRequest
+  | WatchRequest
+  | LeaveRequest
   | PingRequest
   | HelpRequest;
 
@@ -180,6 +198,8 @@ export interface ErrorAnswer {
   readonly outcome: Outcome;
   /** When to try again, in ms from now. */
   readonly retryMs: number | undefined;
+  /** What a proof of the cluster key is wanted for. */
+  readonly challenge?: LeaveChallenge;
 }
 
 /** A message for this user has come. */
@@ -195,8 +215,18 @@ export interface NoticePush {
   readonly text: string;
 }
 
+/** The group has another view, or its servers other addresses; newest last. */
+export interface ViewPush extends ChatView {
+  readonly type: "view";
+}
+
 /** Whatever a server may say. */
-export type ChatAnswer = OkAnswer | ErrorAnswer | MessagePush | NoticePush;
+export type ChatAnswer =
+  | OkAnswer
+  | ErrorAnswer
+  | MessagePush
+  | NoticePush
+  | ViewPush;
 
 /** A request that cannot be taken, and which it was, if that could be read. */
 export class RequestError extends WireError {
@@ -345,6 +375,10 @@ const CHECKS = {
   })),
   mark_read: Compile(Type.Object({ upto: INDEX, ...NUMBERED })),
   delete_account: Compile(Type.Object({ password: TEXT, ...NUMBERED })),
+  leave: Compile(Type.Object({
+    nonce: Type.Optional(Type.String({ pattern: "^[0-9a-f]{32}$" })),
+    proof: Type.Optional(Type.String({ pattern: "^[0-9a-f]{64}$" })),
+  })),
 };
 
 /** Every type of request. */
@@ -358,6 +392,8 @@ export const REQUEST_TYPES: readonly string[] = [
   "mark_read",
   "delete_account",
   "status",
+  "watch",
+  "leave",
   "ping",
   "help",
 ];
@@ -481,7 +517,11 @@ function readOther(
       if (!CHECKS.delete_account.Check(value)) break;
       checkPassword(value.password);
       return { type, id, password: value.password, seq: value.seq };
+    case "leave":
+      if (!CHECKS.leave.Check(value)) break;
+      return { type, id, nonce: value.nonce, proof: value.proof };
     case "status":
+    case "watch":
     case "ping":
     case "help":
       return { type, id };

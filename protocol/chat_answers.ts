@@ -8,6 +8,7 @@ import {
   type ErrorAnswer,
   type RequestId,
 } from "./chat.ts";
+import { readChatView } from "./chat_view.ts";
 import {
   isWireCode,
   type Outcome,
@@ -15,6 +16,7 @@ import {
   type WireCode,
   WireError,
 } from "./errors.ts";
+import { type LeaveChallenge, readLeaveChallenge } from "./leave_proof.ts";
 import { ERROR_TEXT_CHARACTERS_MAX } from "./limits.ts";
 
 /** What belongs to an error beside its code and text. */
@@ -27,6 +29,8 @@ export interface ErrorDetails {
   readonly retryMs?: number | undefined;
   /** Number of the line in the connection, 1 first, where `id` is not known. */
   readonly line?: number | undefined;
+  /** What to prove the cluster key for. */
+  readonly challenge?: LeaveChallenge | undefined;
 }
 
 /** An answer `ok`, as a line. */
@@ -49,13 +53,14 @@ export function formatSent(
 
 /** An error, as a line. */
 export function formatError(error: WireError, details: ErrorDetails): string {
-  const { id, outcome = error.outcome, retryMs, line } = details;
+  const { id, outcome = error.outcome, retryMs, line, challenge } = details;
   const rest = JSON.stringify({
     code: error.code,
     text: error.message.slice(0, ERROR_TEXT_CHARACTERS_MAX),
     outcome,
     retryMs,
     line,
+    ...challenge,
   });
   return `{"type":"error"${formatId(id)},${rest.slice(1)}\n`;
 }
@@ -127,6 +132,11 @@ export function readAnswer(line: string): ChatAnswer | undefined {
     case "notice":
       if (!NOTICE.Check(value)) break;
       return { type: "notice", code: value.code, text: value.text };
+    case "view": {
+      const view = readChatView(value);
+      if (view === undefined) break;
+      return { type: "view", ...view };
+    }
     default:
       if (!("type" in value)) break;
       return undefined;
@@ -190,7 +200,16 @@ function readErrorAnswer(value: object): ErrorAnswer {
     ? WIRE_CODES[value.code]
     : "indefinite";
   const text = value.text.slice(0, ERROR_TEXT_CHARACTERS_MAX);
-  return { type: "error", id, code, text, outcome, retryMs: value.retryMs };
+  const challenge = readLeaveChallenge(value);
+  return {
+    type: "error",
+    id,
+    code,
+    text,
+    outcome,
+    retryMs: value.retryMs,
+    ...challenge !== undefined && { challenge },
+  };
 }
 
 function unreadable(line: string): WireError {

@@ -33,6 +33,8 @@ export const WIRE_CODES = {
   "not-private": "definite",
   /** Plain text from where it is not accepted. */
   "lines-refused": "definite",
+  /** Whoever asks has not shown that he may. */
+  "not-allowed": "definite",
   /** The chain leads back to this node. */
   "cycle": "definite",
   /** A name, password or text that cannot be one; the text says why. */

@@ -41,6 +41,19 @@ export interface PeerStatus {
   readonly acknowledgedIndex?: number;
 }
 
+/** Another group that holds data as well: the two never merge by themselves. */
+export interface RivalStatus {
+  /** The store that founded it. */
+  readonly group: StoreId;
+  readonly leader: NodeId;
+  readonly epoch: Epoch;
+  /** The replica port of a node of it, `HOST:PORT`. */
+  readonly address: string;
+}
+
+/** Rivals that a status names; there may be more. */
+export const RIVALS_SHOWN_MAX = 16;
+
 /** What a server tells everybody who asks; a witness shows it on its admin page. */
 export interface NodeStatus {
   readonly version: string;
@@ -71,6 +84,12 @@ export interface NodeStatus {
   readonly clients: number;
   /** To whom the node is open for want of a cluster key; absent with one. */
   readonly openTo?: string;
+  /** The store that founded its group; absent while it is in none. */
+  readonly group?: StoreId;
+  /** How others find it: `udp 239.255.83.75:8090`; absent where all is configured. */
+  readonly discover?: string;
+  /** At most {@linkcode RIVALS_SHOWN_MAX}; absent if none was heard of lately. */
+  readonly rivals?: readonly RivalStatus[];
   /** Every other node that is configured, linked or in the view. */
   readonly peers: readonly PeerStatus[];
 }
@@ -87,6 +106,7 @@ const ROLE = Type.Union([
   Type.Literal("witness"),
   Type.Literal("none"),
 ]);
+const EPOCH = Type.Object({ counter: COUNT, store: STORE });
 const NAMES = Type.Array(NAME, { maxItems: 2 * NODES_MAX });
 const STATUS = Type.Object({
   version: TEXT,
@@ -96,7 +116,7 @@ const STATUS = Type.Object({
   kind: KIND,
   role: ROLE,
   view: Type.Optional(Type.Object({
-    epoch: Type.Object({ counter: COUNT, store: STORE }),
+    epoch: EPOCH,
     primary: NAME,
     members: NAMES,
     voters: NAMES,
@@ -114,6 +134,12 @@ const STATUS = Type.Object({
   diskFreeBytes: Type.Optional(COUNT),
   clients: COUNT,
   openTo: Type.Optional(TEXT),
+  group: Type.Optional(STORE),
+  discover: Type.Optional(TEXT),
+  rivals: Type.Optional(Type.Array(
+    Type.Object({ group: STORE, leader: NAME, epoch: EPOCH, address: TEXT }),
+    { maxItems: RIVALS_SHOWN_MAX },
+  )),
   peers: Type.Array(
     Type.Object({
       id: NAME,

@@ -27,6 +27,8 @@ export const STRANGER_LINE_BYTES_MAX = 16_384;
 export interface ClientTransport {
   /** Where the client is, for people. */
   readonly label: string;
+  /** Whether the client is a process of this machine. */
+  readonly isLocal: boolean;
   /** Bytes that wait to be handed to the operating system. */
   readonly queuedBytes: number;
   /** Writes whole lines behind those before. A loss shows as `closed`. */

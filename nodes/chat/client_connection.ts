@@ -43,6 +43,7 @@ export interface ConnectionOptions {
 /** Reads requests and writes answers of one client until either side ends it. */
 export class ClientConnection implements ClientTransport {
   readonly label: string;
+  readonly isLocal: boolean;
   readonly #link: Link;
   readonly #side: ClientSide;
   readonly #onClosed: () => void;
@@ -67,6 +68,7 @@ export class ClientConnection implements ClientTransport {
   private constructor(link: Link, options: ConnectionOptions) {
     this.#link = link;
     this.label = link.label;
+    this.isLocal = link.isLocal;
     this.#onClosed = options.onClosed;
     this.#side = options.open(this);
     void this.#read(options.first);

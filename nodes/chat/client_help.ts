@@ -11,6 +11,8 @@ export const CLIENT_HELP: readonly string[] = [
   '{"type":"delete_account","password":"…"} deletes the account and all its messages',
   '{"type":"logout"} ends the session',
   '{"type":"status"} how this server and its group are',
+  '{"type":"watch"} who leads, and where the servers are; now and after each change',
+  '{"type":"leave"} sends this server away for good: for its operator, from its own machine or with the key',
   '{"type":"ping"}',
   'Any request may have an "id": its answer has the same. Messages to you come by themselves.',
 ];

@@ -13,7 +13,6 @@ import {
 } from "../../protocol/chat_answers.ts";
 import { WireError } from "../../protocol/errors.ts";
 import type { LogEntry } from "../../protocol/replica.ts";
-import type { Log } from "../host/log.ts";
 import {
   Client,
   type ClientOwner,
@@ -26,6 +25,7 @@ import type { CommittedLog, CommittedLogEvents } from "./committed_log.ts";
 import type { GroupState } from "./contract.ts";
 import { IndexWaits } from "./index_waits.ts";
 import { Latencies } from "./latencies.ts";
+import { LeaveRequests } from "./leave_requests.ts";
 import { Lists } from "./lists.ts";
 import { Logins } from "./logins.ts";
 import { type CommandBody, OpenCommands } from "./open_commands.ts";
@@ -33,13 +33,12 @@ import {
   DEFAULT_LIMITS,
   type ServiceContext,
   type ServiceCounters,
-  type ServiceLimits,
-  type ServicePasswords,
-  type ServiceState,
+  type ServiceOptions,
 } from "./service_context.ts";
 import { SessionUpkeep } from "./session_upkeep.ts";
 import type { EndedSession, SessionEnd } from "./sessions.ts";
 import type { Applied, StoredMessage } from "./state_core.ts";
+import { ViewWatchers } from "./view_watchers.ts";
 
 /** How often {@linkcode ChatService.tick} is to be called. */
 export const SERVICE_TICK_MS = 100;
@@ -52,25 +51,6 @@ const LAST_WORDS_WAIT_MS = 500;
 
 /** When to try again what was refused for want of room, or of a primary. */
 const BUSY_RETRY_MS = 200;
-
-/** What a service is made of. */
-export interface ServiceOptions {
-  readonly state: ServiceState;
-  readonly passwords: ServicePasswords;
-  readonly log: Log;
-  /** Monotonic, in ms. */
-  nowMs(): number;
-  /** Since 1970, in ms; goes into commands. */
-  wallMs(): number;
-  randomHex(bytes: number): string;
-  /** Runs a task when this turn ends; `queueMicrotask` unless in simulated time. */
-  defer(task: () => void): void;
-  /** What `status` answers. */
-  status(): object;
-  /** The state has failed: exit non-zero at once. */
-  onFatal(error: unknown): void;
-  readonly limits?: Partial<ServiceLimits>;
-}
 
 /**
  * One server's clients. It owns no socket, timer or clock: connections come in
@@ -93,6 +73,8 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
   readonly #logins: Logins;
   readonly #lists: Lists;
   readonly #upkeep: SessionUpkeep;
+  readonly #watchers: ViewWatchers;
+  readonly #leave: LeaveRequests;
   readonly #clients = new Set<Client>();
   /** Connections that stand, if only to write their last words. */
   readonly #connected = new Set<Client>();
@@ -132,6 +114,8 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
     this.#commands = new OpenCommands(this.#context);
     this.#lists = new Lists(this.#context);
     this.#upkeep = new SessionUpkeep(this.#context, options.log);
+    this.#watchers = new ViewWatchers(() => options.status());
+    this.#leave = new LeaveRequests(options);
     this.#logins = new Logins(this.#context, {
       attach: (client, session) => this.#attach(client, session),
     });
@@ -179,6 +163,7 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
     this.#commands.tick(nowMs);
     this.#logins.tick(nowMs);
     this.#context.waits.tick(nowMs);
+    this.#watchers.tick(nowMs);
     if (nowMs - this.#checkMs >= CHECK_EVERY_MS) this.#check(nowMs);
     this.#upkeep.tick({
       attached: this.#bySession,
@@ -198,6 +183,7 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
   }
 
   groupChanged(group: GroupState): void {
+    this.#watchers.groupChanged();
     if (!group.isWritable) {
       this.#unwritableSinceMs ??= this.#options.nowMs();
       return;
@@ -260,6 +246,7 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
   gone(client: Client): void {
     this.#commands.drop(client);
     this.#detach(client);
+    this.#watchers.drop(client);
     this.#clients.delete(client);
     if (client.wasCutOff) this.counters.slowConsumers += 1;
   }
@@ -303,6 +290,10 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
         return this.#logins.resume(client, request);
       case "status":
         return client.say(formatOk(id, { ...this.#options.status() }));
+      case "watch":
+        return this.#watchers.watch(client, id);
+      case "leave":
+        return this.#leave.take(client, request);
       case "ping":
         return client.say(
           formatOk(id, { index: this.#options.state.applied.index }),

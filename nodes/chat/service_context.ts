@@ -1,7 +1,10 @@
 /** What the parts of the chat service share. */
 
 import { WireError } from "../../protocol/errors.ts";
+import type { Incarnation, NodeId } from "../../protocol/ids.ts";
 import type { LogEntry, LogPosition } from "../../protocol/replica.ts";
+import type { NodeStatus } from "../../protocol/status.ts";
+import type { Log } from "../host/log.ts";
 import type { Latencies } from "./latencies.ts";
 import type { IndexWaits, WaitFailure } from "./index_waits.ts";
 import type { SessionTable } from "./sessions.ts";
@@ -31,6 +34,43 @@ export interface ServicePasswords {
    * @throws {WireError} `busy`
    */
   verify(password: string, phc: string | undefined): Promise<boolean>;
+}
+
+/** What a service is made of. */
+export interface ServiceOptions {
+  readonly state: ServiceState;
+  readonly passwords: ServicePasswords;
+  readonly log: Log;
+  /** Monotonic, in ms. */
+  nowMs(): number;
+  /** Since 1970, in ms; goes into commands. */
+  wallMs(): number;
+  randomHex(bytes: number): string;
+  /** Runs a task when this turn ends; `queueMicrotask` unless in simulated time. */
+  defer(task: () => void): void;
+  /** What `status` answers, and `watch` in part. */
+  status(): NodeStatus;
+  /** Lets an operator send this server away; without it nobody can. */
+  readonly leave?: LeaveHost;
+  /** The state has failed: exit non-zero at once. */
+  onFatal(error: unknown): void;
+  readonly limits?: Partial<ServiceLimits>;
+}
+
+/** How a server leaves its group for good. */
+export interface LeaveHost {
+  /** This process, as whoever asks has to name it. */
+  readonly node: NodeId;
+  readonly incarnation: Incarnation;
+  /** The cluster key, of which whoever asks has to show a proof. */
+  readonly key: Uint8Array | undefined;
+  /**
+   * Hands over, gives its data's place and its vote up, and resolves when a
+   * view without them is active; the process then ends by itself.
+   *
+   * @throws {WireError} Why it stays: `busy` for the last server of its group.
+   */
+  leaveForGood(): Promise<void>;
 }
 
 /** What a service bears; tests give less. */

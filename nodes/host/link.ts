@@ -1,6 +1,10 @@
 /** Links: connections whose other end is known to live and to belong here. */
 
-import { type Address, formatAddress } from "../../protocol/address.ts";
+import {
+  type Address,
+  formatAddress,
+  isLoopbackAddress,
+} from "../../protocol/address.ts";
 import { WireError } from "../../protocol/errors.ts";
 import { encodeFrame, FRAME } from "../../protocol/frame.ts";
 import {
@@ -47,6 +51,8 @@ export interface LinkOptions {
 export class Link {
   /** Where the peer is, for people. */
   readonly label: string;
+  /** Whether the peer is a process of this machine. */
+  readonly isLocal: boolean;
   readonly #conn: Deno.Conn;
   readonly #silentMsMax: number | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -67,6 +73,7 @@ export class Link {
     this.label = remote.transport === "tcp"
       ? formatAddress({ host: remote.hostname, port: remote.port })
       : remote.transport;
+    this.isLocal = isLocal(conn);
     if (this.#silentMsMax !== undefined) {
       const peerSilentMsMax = options.peerSilentMsMax ?? this.#silentMsMax;
       const everyMs = Math.min(this.#silentMsMax, peerSilentMsMax) /
@@ -405,6 +412,15 @@ export function closeConn(conn: Deno.Conn): void {
     // It is closed already, which is what was wanted.
     if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
+}
+
+/** Nobody else can speak from an address of this machine and hear the answers. */
+function isLocal({ remoteAddr, localAddr }: Deno.Conn): boolean {
+  if (remoteAddr.transport !== "tcp" || localAddr.transport !== "tcp") {
+    return remoteAddr.transport === "unix";
+  }
+  return isLoopbackAddress(remoteAddr.hostname) ||
+    remoteAddr.hostname === localAddr.hostname;
 }
 
 function reasonOf(cause: unknown): string {

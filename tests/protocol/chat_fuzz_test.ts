@@ -94,7 +94,13 @@ const anyRequest: fc.Arbitrary<Record<string, unknown>> = fc.oneof(
   }),
   fc.record({ type: fc.constant("delete_account"), id, password, seq }),
   fc.record({ type: fc.constant("logout"), id, seq }),
-  fc.record({ type: fc.constantFrom("status", "ping", "help"), id }),
+  fc.record({
+    type: fc.constant("leave"),
+    id,
+    nonce: fc.stringMatching(/^[0-9a-f]{32}$/),
+    proof: fc.stringMatching(/^[0-9a-f]{64}$/),
+  }),
+  fc.record({ type: fc.constantFrom("status", "watch", "ping", "help"), id }),
 );
 
 /** A place in a text, and what stands there instead. */
@@ -272,6 +278,14 @@ Deno.test("chat fuzz: any JSON is a status or refused", () => {
     appliedIndex: 1,
     hash: "00c0ffee00c0ffee",
     clients: 0,
+    group: "00c0ffee00c0ffee",
+    discover: "udp 239.255.83.75:8090",
+    rivals: [{
+      group: "0123456789abcdef",
+      leader: "z",
+      epoch: { counter: 2, store: "0123456789abcdef" },
+      address: "10.0.0.9:8081",
+    }],
     peers: [],
   };
   readNodeStatus(status);

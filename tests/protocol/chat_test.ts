@@ -64,6 +64,9 @@ Deno.test("chat: every type of request is read as it is", () => {
     { type: "mark_read", upto: 0 },
     { type: "delete_account", password: "x", id: Number.MAX_SAFE_INTEGER },
     { type: "status" },
+    { type: "watch", id: 1 },
+    { type: "leave" },
+    { type: "leave", nonce: SECRET, proof: SECRET + SECRET },
     { type: "ping" },
     { type: "help" },
   ];
@@ -105,6 +108,8 @@ Deno.test("chat: what is no request is refused, and says which it was where that
     ['{"type":"send","to":"bob","text":"\\u009b2J"}', "control-character"],
     ['{"type":"send","to":"bob","text":"\\udc00"}', "invalid-utf8"],
     ['{"type":"login","user":"ann"}', "invalid-message"],
+    ['{"type":"leave","nonce":"00"}', "invalid-message"],
+    [`{"type":"leave","proof":"${"F".repeat(64)}"}`, "invalid-message"],
     ['{"type":"login","password":"x"}', "invalid-message"],
     ['{"type":"register","user":"a b","password":"12345678"}', "invalid-name"],
     [
@@ -267,6 +272,21 @@ Deno.test("chat: what a server says, a client reads", () => {
         text: "later",
         outcome: "definite",
         retryMs: 50,
+      },
+    ],
+    [
+      formatError(new WireError("key-required", "prove"), {
+        id: 3,
+        challenge: { node: "a", incarnation: SESSION, nonce: SECRET },
+      }),
+      {
+        type: "error",
+        id: 3,
+        code: "key-required",
+        text: "prove",
+        outcome: "definite",
+        retryMs: undefined,
+        challenge: { node: "a", incarnation: SESSION, nonce: SECRET },
       },
     ],
     [

@@ -7,6 +7,8 @@ import { ChatService } from "../../../nodes/chat/service.ts";
 import type { Listener } from "../../../nodes/host/listener.ts";
 import type { LinesFrom } from "../../../nodes/host/listener.ts";
 import type { LogEntry } from "../../../protocol/replica.ts";
+import type { NodeStatus } from "../../../protocol/status.ts";
+import { canned } from "./canned_status.ts";
 import {
   MemoryState,
   PlainPasswords,
@@ -35,6 +37,8 @@ export class LiveGroup {
 export class LiveServer implements CommittedLog, AsyncDisposable {
   readonly group = writable("primary");
   readonly service: ChatService;
+  /** What its status says beside the usual. */
+  shown: Partial<NodeStatus> = {};
   readonly #group: LiveGroup;
   readonly #state = new MemoryState();
   readonly #listener: Listener;
@@ -54,7 +58,7 @@ export class LiveServer implements CommittedLog, AsyncDisposable {
       randomHex: (bytes) =>
         crypto.getRandomValues(new Uint8Array(bytes)).toHex(),
       defer: queueMicrotask,
-      status: () => ({ node: "live" }),
+      status: () => canned({ node: "live", peers: [], ...this.shown }),
       onFatal: (error) => {
         throw error;
       },

@@ -22,6 +22,8 @@ import { readAnswer } from "../../../protocol/chat_answers.ts";
 import type { ChatAnswer } from "../../../protocol/chat.ts";
 import { WireError } from "../../../protocol/errors.ts";
 import type { LogEntry } from "../../../protocol/replica.ts";
+import type { NodeStatus } from "../../../protocol/status.ts";
+import { canned } from "./canned_status.ts";
 
 const EPOCH = { counter: 1, store: "0000000000000001" };
 
@@ -109,9 +111,13 @@ export class MemoryNode implements CommittedLog {
   isBehind = false;
   isReadable = true;
   group: GroupState;
+  /** What its status says beside the usual. */
+  shown: Partial<NodeStatus> = {};
+  /** How it leaves for good. */
+  leaveForGood: () => Promise<void> = () => Promise.resolve();
   readonly #world: MemoryWorld;
 
-  constructor(world: MemoryWorld, limits: Partial<ServiceLimits>) {
+  constructor(world: MemoryWorld, options: WorldOptions) {
     this.#world = world;
     this.group = writable("primary");
     this.service = new ChatService({
@@ -122,12 +128,20 @@ export class MemoryNode implements CommittedLog {
       wallMs: () => world.wallMs,
       randomHex: (bytes) => world.randomHex(bytes),
       defer: (task) => world.defer(task),
-      status: () => ({
+      status: () =>
+        canned({
+          node: "memory",
+          appliedIndex: this.state.applied.index,
+          ...this.shown,
+        }),
+      leave: {
         node: "memory",
-        appliedIndex: this.state.applied.index,
-      }),
+        incarnation: "00000000000000aa",
+        key: options.key,
+        leaveForGood: () => this.leaveForGood(),
+      },
       onFatal: (error) => this.fatal.push(error),
-      limits,
+      limits: options.limits ?? {},
     });
     this.service.start(this);
   }
@@ -166,6 +180,14 @@ export class MemoryNode implements CommittedLog {
   }
 }
 
+/** What the servers of a world are given. */
+export interface WorldOptions {
+  readonly nodes?: number;
+  readonly limits?: Partial<ServiceLimits>;
+  /** The cluster key. */
+  readonly key?: Uint8Array;
+}
+
 /** A group of servers, their clients, and the time they live in. */
 export class MemoryWorld {
   nowMs = 0;
@@ -174,12 +196,10 @@ export class MemoryWorld {
   #tasks: (() => void)[] = [];
   #drawn = 0;
 
-  constructor(
-    options: { nodes?: number; limits?: Partial<ServiceLimits> } = {},
-  ) {
-    const { nodes = 1, limits = {} } = options;
+  constructor(options: WorldOptions = {}) {
+    const { nodes = 1 } = options;
     for (let i = 0; i < nodes; i++) {
-      this.nodes.push(new MemoryNode(this, limits));
+      this.nodes.push(new MemoryNode(this, options));
     }
   }
 
@@ -245,6 +265,7 @@ export const PASSWORD = "correct horse";
 /** The far end of a connection. */
 export class MemoryClient implements ClientTransport {
   readonly label = "memory";
+  isLocal = true;
   readonly side: ClientSide;
   /** All lines that came. */
   readonly received: string[] = [];

@@ -24,6 +24,7 @@ const SERVERS = 3;
 /** A connection whose bytes take their time, in both directions. */
 class Wire implements ClientTransport {
   readonly label = "wire";
+  readonly isLocal = true;
   readonly side: ClientSide;
   toServer = "";
   toClient = "";
