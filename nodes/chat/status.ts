@@ -171,11 +171,12 @@ function peerOf(
   const isLinked = link?.isLinked === true;
   const address = link?.address ??
     (configured && formatAddress(configured.address));
-  const clientAddress =
-    (link?.store === undefined
-      ? undefined
-      : parts.clientAddressOf(link.store)) ??
-      (configured?.clients && formatAddress(configured.clients));
+  const told = link?.store === undefined
+    ? undefined
+    : parts.clientAddressOf(link.store);
+  const clientAddress = told === undefined
+    ? configured?.clients && formatAddress(configured.clients)
+    : reachable(told, address);
   const acknowledgedIndex = link?.store === undefined || kind === "witness"
     ? undefined
     : parts.acknowledgedBy(link.store);
@@ -190,6 +191,16 @@ function peerOf(
     ...problem !== undefined && { problem },
     ...acknowledgedIndex !== undefined && { acknowledgedIndex },
   };
+}
+
+/**
+ * A server that lets people in at every address of its machine says no host
+ * that anybody could dial: they find it at the one where this node does.
+ */
+function reachable(told: string, address: string | undefined): string {
+  const wildcard = /^(?:0\.0\.0\.0|\[::\]):(\d+)$/.exec(told);
+  if (wildcard === null || address === undefined) return told;
+  return address.replace(/:\d+$/, `:${wildcard[1]}`);
 }
 
 /** The role of a node by its name: a new store of that name is a learner. */

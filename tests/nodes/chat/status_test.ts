@@ -102,6 +102,24 @@ Deno.test("node status: names, roles and links of the whole group", () => {
   assertEquals(readNodeStatus(JSON.parse(JSON.stringify(status))), status);
 });
 
+Deno.test("node status: a server that listens everywhere is found where this one reaches it", () => {
+  for (
+    const [told, address, wanted] of [
+      ["0.0.0.0:8091", "10.0.0.4:50123", "10.0.0.4:8091"],
+      ["[::]:8091", "[fe80::4]:50123", "[fe80::4]:8091"],
+      ["10.0.0.5:8091", "10.0.0.4:50123", "10.0.0.5:8091"],
+    ] as const
+  ) {
+    const [link] = parts().links.filter(({ id }) => id === "d");
+    const { peers } = nodeStatus(parts({
+      links: [{ ...link, address }],
+      clientAddressOf: () => told,
+    }));
+    const found = peers.find(({ id }) => id === "d");
+    assertEquals(found?.clientAddress, wanted);
+  }
+});
+
 Deno.test("node status: before there is a view, and with a key", () => {
   const { settings } = parts();
   const status = nodeStatus(parts({
