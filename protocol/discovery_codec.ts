@@ -14,21 +14,23 @@ import {
 import { WireError } from "./errors.ts";
 
 /** Why a datagram is neither question nor answer. */
-export type DatagramRefusal =
+export const DATAGRAM_REFUSALS = [
   /** Cut off, or a question that is not padded: an answer would be longer. */
-  | "short"
+  "short",
   /** Longer than any datagram of ours. */
-  | "long"
+  "long",
   /** Of another program. */
-  | "foreign"
+  "foreign",
   /** Of a later version. */
-  | "version"
+  "version",
   /** Its sender has another key, or somebody has changed it. */
-  | "mac"
+  "mac",
   /** By its own words, its sender has a key and this node none, or the other way round. */
-  | "key-required"
+  "key-required",
   /** Not the JSON that was wanted. */
-  | "parse";
+  "parse",
+] as const;
+export type DatagramRefusal = typeof DATAGRAM_REFUSALS[number];
 
 /** What a datagram was found to be. */
 export type Datagram =

@@ -1,0 +1,62 @@
+/** At which of its addresses a node is met that is heard at several. */
+
+import { type Address, isLoopbackAddress } from "../../../protocol/address.ts";
+import type { Advert } from "../../../protocol/discovery.ts";
+
+/** How long a node is met where it was last heard, though it is heard elsewhere. */
+export const ADDRESS_AGE_MS_MAX = 10_000;
+
+/** Nodes remembered; beyond it the one that was quiet for longest is forgotten. */
+export const ADDRESSES_MAX = 256;
+
+interface Met {
+  readonly host: string;
+  readonly heardMs: number;
+}
+
+/**
+ * A node on the same machine, or in two networks of this one, answers from
+ * several addresses. It is met at one, so that nobody dials in circles: the
+ * first that is heard, but at loopback only if nothing else is heard.
+ */
+export class NodeAddresses {
+  readonly #met = new Map<string, Met>();
+
+  /** Whether the node that says this is to be met at the address that it answered from. */
+  isBest(
+    advert: Advert,
+    from: { readonly host: string; readonly nowMs: number },
+  ): boolean {
+    const node = `${advert.store} ${advert.id}`;
+    const { host, nowMs } = from;
+    const met = this.#met.get(node);
+    const isOther = met !== undefined && met.host !== host &&
+      nowMs - met.heardMs < ADDRESS_AGE_MS_MAX;
+    if (isOther && !isBetter(host, met.host)) return false;
+    // Set anew, so that the first of the map is the one longest quiet.
+    this.#met.delete(node);
+    if (this.#met.size >= ADDRESSES_MAX) {
+      for (const oldest of this.#met.keys()) {
+        this.#met.delete(oldest);
+        break;
+      }
+    }
+    this.#met.set(node, { host, heardMs: nowMs });
+    return true;
+  }
+}
+
+function isBetter(host: string, than: string): boolean {
+  return isLoopbackAddress(than) && !isLoopbackAddress(host);
+}
+
+/** The addresses of a node that answered from `host`. */
+export function addressesOf(
+  { peers, clients }: Advert,
+  host: string,
+): { readonly peers: Address; readonly clients: Address | undefined } {
+  return {
+    peers: { host, ...peers },
+    clients: clients && { host, ...clients },
+  };
+}
