@@ -66,6 +66,11 @@ export function isPrivateAddress(ip: string): boolean {
     /^f[cd][0-9a-f]{2}:/.test(v6);
 }
 
+/** Whether a host stands for all addresses of a machine, to listen at. */
+export function isWildcardHost(host: string): boolean {
+  return host === "0.0.0.0" || host === "::";
+}
+
 /** Whether an IP address is of this machine alone. */
 export function isLoopbackAddress(ip: string): boolean {
   return /^(?:::ffff:)?127\.\d+\.\d+\.\d+$/i.test(ip) || ip === "::1";

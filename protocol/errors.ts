@@ -58,6 +58,8 @@ export const WIRE_CODES = {
   "sequence-gap": "definite",
   /** A sequence done so long ago that its result is forgotten. */
   "sequence-stale": "indefinite",
+  /** The peer belongs to another group of this cluster: the two never mix. */
+  "other-group": "definite",
   /** Another process has this node id, or another node this data directory. */
   "id-taken": "definite",
   /** The address leads to another node than was meant. */

@@ -7,6 +7,7 @@ import {
   TEXT_BYTES_MAX,
   USER_NAME_CHARACTERS_MAX,
 } from "../../protocol/chat.ts";
+import type { StoreId } from "../../protocol/epoch.ts";
 import { WireError } from "../../protocol/errors.ts";
 import { COMMAND_BYTES_MAX } from "../../protocol/replica.ts";
 
@@ -110,6 +111,17 @@ export interface TouchSessionsCommand {
   readonly time: number;
 }
 
+/**
+ * Ends an empty group, so that its servers may join another one. Result `ok`:
+ * `value` is 1, or 0 if there is an account, and then nothing has happened.
+ */
+export interface DissolveCommand {
+  readonly kind: "dissolve";
+  /** The group that remains. */
+  readonly into: StoreId;
+  readonly time: number;
+}
+
 /** Commands that a session numbers. */
 export type SessionCommand =
   | CloseSessionCommand
@@ -123,7 +135,8 @@ export type Command =
   | OpenSessionCommand
   | SessionCommand
   | ExpireSessionsCommand
-  | TouchSessionsCommand;
+  | TouchSessionsCommand
+  | DissolveCommand;
 
 // What is a letter was asked before it was proposed, see readUserName. Here no
 // table of Unicode may take part: they differ between versions of the runtime.
@@ -134,6 +147,7 @@ const NAME_REFUSED = /[\u0000-\u0020\u007f-\u00a0]/;
 const Index = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const Sequence = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 const Time = Index;
+// A store has the same form.
 const SessionId = Type.String({ pattern: /^[0-9a-f]{16}$/ });
 // Whatever is no session id is the id of no session; a pattern costs 0.2 us.
 const inSession = { session: Type.String(), sequence: Sequence, time: Time };
@@ -190,6 +204,11 @@ const CHECKS = {
       minItems: 1,
       maxItems: SESSIONS_IN_COMMAND_MAX,
     }),
+    time: Time,
+  })),
+  "dissolve": Compile(Type.Object({
+    kind: Type.Literal("dissolve"),
+    into: SessionId,
     time: Time,
   })),
 } as const;
@@ -249,6 +268,8 @@ export function decodeCommand(bytes: Uint8Array): Command | undefined {
       return CHECKS["expire-sessions"].Check(value) ? value : undefined;
     case "touch-sessions":
       return CHECKS["touch-sessions"].Check(value) ? value : undefined;
+    case "dissolve":
+      return CHECKS.dissolve.Check(value) ? value : undefined;
     default:
       // Not a union: a kind of a later version, or anything.
       return undefined;

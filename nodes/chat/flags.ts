@@ -165,25 +165,6 @@ export function parseChatFlags(
   };
 }
 
-/**
- * Where to tell people that this server is: as it is configured, else the
- * host that the group knows it by.
- *
- * @param listening Where it listens for people, with the port in use.
- */
-export function clientAddressOf(
-  settings: Pick<ChatSettings, "id" | "group">,
-  listening: Address,
-): Address {
-  const self = settings.group.find(({ id }) => id === settings.id);
-  const isAnywhere = /^(?:0\.0\.0\.0|::)$/.test(listening.host);
-  if (!isAnywhere) return listening;
-  return self?.clients ?? {
-    host: self?.address.host ?? "127.0.0.1",
-    port: listening.port,
-  };
-}
-
 function listenClientsFor(node: NodeSettings): Address {
   const self = node.group.find(({ id }) => id === node.id);
   if (self?.clients !== undefined) return listenFor(self.clients);

@@ -26,14 +26,19 @@ export interface Joined {
 /**
  * Refuses whoever contradicts itself, this node's own identity or its list.
  *
- * @throws {WireError} `id-taken` or `role-mismatch`: tell the peer.
+ * @throws {WireError} `id-taken`, `other-group` or `role-mismatch`: tell the peer.
  */
 export function checkStranger(
   next: Pick<Joined, "peer" | "hello">,
-  own: { self: Identity; store: StoreId; kind: NodeKind | undefined },
+  own: {
+    self: Identity;
+    store: StoreId;
+    group: StoreId | undefined;
+    kind: NodeKind | undefined;
+  },
 ): void {
   const { peer, hello } = next;
-  const { self, store, kind } = own;
+  const { self, store, group, kind } = own;
   if (peer.id === self.id) {
     throw new WireError("id-taken", `The node id "${self.id}" is this node's`);
   }
@@ -41,6 +46,14 @@ export function checkStranger(
     throw new WireError(
       "id-taken",
       `The data directory of "${peer.id}" is a copy of that of "${self.id}": both are ${store}`,
+    );
+  }
+  if (
+    group !== undefined && hello.group !== undefined && group !== hello.group
+  ) {
+    throw new WireError(
+      "other-group",
+      `"${peer.id}" belongs to group ${hello.group}, "${self.id}" to ${group}`,
     );
   }
   const wanted = kind ?? (peer.role === "witness" ? "witness" : "server");

@@ -104,6 +104,12 @@ export class PeerDialer {
     void this.#probe();
   }
 
+  /** This side has ended the link: a new one is to be made at once. */
+  again(): void {
+    this.#attempts = 0;
+    this.#schedule(this.#options.isFirst ? 0 : this.#options.waits.redialMs);
+  }
+
   /** Gives up what is under way. */
   close(): void {
     this.#isClosed = true;

@@ -1,6 +1,11 @@
 /** Links between the nodes of a group: one for each pair, kept as long as both live. */
 
-import { type Address, formatAddress } from "../../protocol/address.ts";
+import {
+  type Address,
+  formatAddress,
+  isWildcardHost,
+  parseAddress,
+} from "../../protocol/address.ts";
 import type { StoreId } from "../../protocol/epoch.ts";
 import { WireError } from "../../protocol/errors.ts";
 import { FRAME, type Frame } from "../../protocol/frame.ts";
@@ -115,7 +120,8 @@ export class PeerLinks {
   readonly #waits: PeerWaits;
   readonly #greeting: Greeting;
   readonly #listener: Listener;
-  readonly #peers: readonly PeerAddress[];
+  /** Those that this node was told of. */
+  readonly #peers = new Map<NodeId, PeerAddress>();
   readonly #dialers = new Map<NodeId, PeerDialer>();
   readonly #joined = new Map<StoreId, Joined>();
   /** Connections that have not said what they want. */
@@ -137,9 +143,8 @@ export class PeerLinks {
     this.#waits = { ...DEFAULT_PEER_WAITS, ...options.waits };
     this.#seldom = new SeldomLog(options.log);
     const { self, key, log, silentMsMax } = options;
-    this.#peers = options.peers.filter(({ id }) => id !== self.id);
-    const ids = new Set(this.#peers.map(({ id }) => id));
-    if (ids.size < this.#peers.length) {
+    const ids = new Set(options.peers.map(({ id }) => id));
+    if (ids.size < options.peers.length) {
       throw new RangeError("A node id stands twice in the list of peers");
     }
     this.#greeting = {
@@ -158,7 +163,50 @@ export class PeerLinks {
       onLines: (link) => link.abort(),
     });
     this.address = this.#listener.address;
-    for (const peer of this.#peers) this.#keep(peer);
+    for (const peer of options.peers) this.meet(peer);
+  }
+
+  /**
+   * Keeps a link to this node from now on, at this address. At the bound of
+   * nodes nothing happens.
+   */
+  meet(peer: PeerAddress): void {
+    const { id, address } = peer;
+    if (this.#isClosed || id === this.#options.self.id) return;
+    const known = this.#peers.get(id);
+    const isKnown = known?.kind === peer.kind &&
+      formatAddress(known.address) === formatAddress(address);
+    if (isKnown) return;
+    if (known === undefined && this.#peers.size >= NODES_MAX - 1) return;
+    this.#dialers.get(id)?.close();
+    this.#peers.set(id, peer);
+    this.#keep(peer);
+  }
+
+  /** Dials this node no more; a link that stands is left alone. */
+  forget(id: NodeId): void {
+    this.#dialers.get(id)?.close();
+    this.#dialers.delete(id);
+    this.#peers.delete(id);
+    this.#stores.delete(id);
+  }
+
+  /**
+   * This node belongs to a group now: links to nodes of another one end, and
+   * those to nodes that had none are made anew, so that both sides know.
+   */
+  regroup(group: StoreId): void {
+    const inputs: PeerInput[] = [];
+    for (const [store, { link, hello }] of this.#joined) {
+      if (hello.group === group) continue;
+      const reason = "this node belongs to a group now";
+      this.#joined.delete(store);
+      this.#unflushed.delete(link);
+      void link.close(new WireError("other-group", reason));
+      inputs.push({ kind: "peer-down", store, reason });
+      this.#dialers.get(link.peer.id)?.again();
+    }
+    if (inputs.length > 0) this.#options.onInputs(inputs);
   }
 
   /**
@@ -215,18 +263,28 @@ export class PeerLinks {
 
   /** Where clients find the node with this store, while it is linked. */
   clientAddressOf(store: StoreId): string | undefined {
-    return this.#joined.get(store)?.hello.clientAddress;
+    const joined = this.#joined.get(store);
+    const address = joined?.hello.clientAddress;
+    if (joined === undefined || address === undefined) return undefined;
+    const { host, port } = parseAddress(address);
+    // At every address of its machine: the one at which it is linked is one.
+    return isWildcardHost(host)
+      ? formatAddress({ host: parseAddress(joined.link.label).host, port })
+      : address;
   }
 
   /** The replica address of the node with this store, if this one was told it. */
   addressOf(store: StoreId): Address | undefined {
-    return this.#peers.find(({ id }) => this.#storeOf(id) === store)?.address;
+    for (const { id, address } of this.#peers.values()) {
+      if (this.#storeOf(id) === store) return address;
+    }
+    return undefined;
   }
 
   /** Every node that this one was told of or is linked to. */
   get states(): PeerState[] {
     const states: PeerState[] = [];
-    for (const { id, kind, address } of this.#peers) {
+    for (const { id, kind, address } of this.#peers.values()) {
       const isLinked = this.#byId(id) !== undefined;
       states.push({
         id,
@@ -410,8 +468,9 @@ export class PeerLinks {
   #check(next: Joined): Joined | undefined {
     const { self, hello } = this.#options;
     const { peer } = next;
-    const wanted = this.#peers.find(({ id }) => id === peer.id);
-    checkStranger(next, { self, store: hello().store, kind: wanted?.kind });
+    const wanted = this.#peers.get(peer.id);
+    const { store, group } = hello();
+    checkStranger(next, { self, store, group, kind: wanted?.kind });
     const before = this.#byId(peer.id);
     const owner = this.#joined.get(next.hello.store);
     if (before?.hello.store !== owner?.hello.store) {

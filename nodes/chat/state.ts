@@ -138,6 +138,11 @@ export class ChatState {
     return this.#memory.core.sessions;
   }
 
+  /** See {@linkcode StateCore.isVoid}. */
+  get isVoid(): boolean {
+    return this.#memory.core.isVoid;
+  }
+
   get counts(): StateCounts {
     const { core, messageCount } = this.#memory;
     return {

@@ -1,10 +1,11 @@
 /** What a committed command does to accounts, sessions and messages. */
 
-import { EPOCH_NONE } from "../../protocol/epoch.ts";
+import { EPOCH_NONE, type StoreId } from "../../protocol/epoch.ts";
 import type { LogEntry, LogPosition } from "../../protocol/replica.ts";
 import {
   type Command,
   decodeCommand,
+  type DissolveCommand,
   type ExpireSessionsCommand,
   type OpenSessionCommand,
   type RegisterCommand,
@@ -52,6 +53,8 @@ export interface Applied {
   /** The account that was made or deleted by this entry. */
   readonly registered: User | undefined;
   readonly deleted: User | undefined;
+  /** The group ended with this entry, for the sake of that one. */
+  readonly dissolved: StoreId | undefined;
 }
 
 /** Where a {@linkcode StateCore} goes on from. */
@@ -77,6 +80,7 @@ interface Outcome {
   readonly ended?: readonly EndedSession[];
   readonly registered?: User;
   readonly deleted?: User;
+  readonly dissolved?: StoreId;
 }
 
 /**
@@ -88,6 +92,11 @@ export class StateCore {
   readonly sessions: SessionTable;
   readonly #hash: StateHash;
   #applied: LogPosition;
+  /**
+   * Not in a file: a server that has applied this begins anew before it writes
+   * anything else.
+   */
+  #isDissolved = false;
 
   constructor(start: StateCoreStart = {}) {
     this.users = start.users ?? new UserTable();
@@ -99,6 +108,11 @@ export class StateCore {
   /** Where the last entry applied stands; index 0 if none. */
   get applied(): LogPosition {
     return { index: this.#applied.index, epoch: this.#applied.epoch };
+  }
+
+  /** Whether there is no account: sessions and messages go with theirs. */
+  get isVoid(): boolean {
+    return this.users.size === 0;
   }
 
   /** Over all entries applied and their results, 16 hexadecimal digits. */
@@ -116,7 +130,8 @@ export class StateCore {
     }
     this.users.advance(index);
     this.sessions.advance(index);
-    const command = entry.command.length === 0
+    // Nothing counts after the end of the group.
+    const command = entry.command.length === 0 || this.#isDissolved
       ? undefined
       : decodeCommand(entry.command);
     const outcome = command === undefined
@@ -132,6 +147,7 @@ export class StateCore {
       ended: outcome.ended ?? NOBODY,
       registered: outcome.registered,
       deleted: outcome.deleted,
+      dissolved: outcome.dissolved,
     };
   }
 
@@ -150,7 +166,16 @@ export class StateCore {
         return this.#expire(command, index);
       case "touch-sessions":
         return this.#touch(command, index);
+      case "dissolve":
+        return this.#dissolve(command);
     }
+  }
+
+  /** Only while there is nothing that anybody could miss. */
+  #dissolve({ into }: DissolveCommand): Outcome {
+    if (!this.isVoid) return { result: { code: "ok", value: 0 } };
+    this.#isDissolved = true;
+    return { result: { code: "ok", value: 1 }, dissolved: into };
   }
 
   #executeOnce(command: SessionCommand, index: number): Outcome {

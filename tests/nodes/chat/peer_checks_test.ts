@@ -54,6 +54,7 @@ Deno.test("peer checks: who contradicts itself, this node or its list is refused
   const own = {
     self: identityOf("server-1"),
     store: storeOf("a"),
+    group: undefined,
     kind: undefined,
   };
   const server = { peer: identityOf("server-2"), hello: helloOf(storeOf("b")) };
@@ -79,5 +80,24 @@ Deno.test("peer checks: who contradicts itself, this node or its list is refused
   ];
   for (const [next, kind, text] of wrong) {
     assertThrows(() => checkStranger(next, { ...own, kind }), WireError, text);
+  }
+});
+
+Deno.test("peer checks: nodes of two groups do not mix; one without a group joins any", () => {
+  const peer = identityOf("server-2");
+  const own = { self: identityOf("server-1"), store: storeOf("a") };
+  const groups = [undefined, storeOf("1"), storeOf("2")];
+  for (const group of groups) {
+    for (const theirs of groups) {
+      const hello = { ...helloOf(storeOf("b")), group: theirs };
+      const check = () =>
+        checkStranger({ peer, hello }, { ...own, group, kind: undefined });
+      if (group === undefined || theirs === undefined || group === theirs) {
+        check();
+      } else {
+        const error = assertThrows(check, WireError, "belongs to group");
+        assertEquals(error.code, "other-group");
+      }
+    }
   }
 });

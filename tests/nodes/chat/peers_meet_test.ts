@@ -1,0 +1,97 @@
+/** Links to nodes that are found while a node runs. */
+
+import { assertEquals } from "@std/assert";
+import type { StoreId } from "../../../protocol/epoch.ts";
+import { NODES_MAX } from "../../../protocol/view.ts";
+import { until } from "../../process/until.ts";
+import { freeAddress, helloOf, PeerNode, storeOf } from "./peer_node.ts";
+
+const A = storeOf("a");
+const B = storeOf("b");
+const G = storeOf("1");
+const H = storeOf("2");
+
+/** A node that knows nobody, and what group it says it belongs to. */
+function loner(id: string, store: StoreId) {
+  const said: { group: StoreId | undefined } = { group: undefined };
+  const hello = () => ({ ...helloOf(store), group: said.group });
+  return { node: new PeerNode({ id, store }, { hello }), said };
+}
+
+Deno.test("peers: a node is met while another runs, and where it has moved to", async () => {
+  await using a = new PeerNode({ id: "a", store: A });
+  await using b = new PeerNode({ id: "b", store: B });
+  a.links.meet({ ...b.asPeer, address: freeAddress() });
+  await until(
+    "nobody is there",
+    () => a.log.with('Cannot reach "b"').length > 0,
+  );
+  a.links.meet(b.asPeer);
+  await a.untilFate(B, ["up"]);
+  // Told again, nothing changes.
+  a.links.meet(b.asPeer);
+  a.links.meet(a.asPeer);
+  assertEquals(a.links.states.map(({ id, isLinked }) => [id, isLinked]), [[
+    "b",
+    true,
+  ]]);
+  assertEquals(a.links.addressOf(B), b.links.address);
+});
+
+Deno.test("peers: a node that is forgotten is dialled no more", async () => {
+  await using a = new PeerNode({ id: "a", store: A });
+  a.links.meet({ id: "b", kind: "server", address: freeAddress() });
+  await until(
+    "it is dialled",
+    () => a.log.with('Cannot reach "b"').length > 0,
+  );
+  a.links.forget("b");
+  assertEquals(a.links.states, []);
+});
+
+Deno.test("peers: more nodes than a group may have are not met", async () => {
+  await using a = new PeerNode({ id: "a", store: A });
+  for (let number = 1; number <= NODES_MAX + 2; number += 1) {
+    a.links.meet({
+      id: `b${number}`,
+      kind: "server",
+      address: freeAddress(),
+    });
+  }
+  assertEquals(a.links.states.length, NODES_MAX - 1);
+});
+
+Deno.test("peers: whoever gets a group is linked anew to those that had none", async () => {
+  const { node: a, said } = loner("a", A);
+  const { node: b } = loner("b", B);
+  await using _a = a;
+  await using _b = b;
+  a.links.meet(b.asPeer);
+  await b.untilFate(A, ["up"]);
+  said.group = G;
+  a.links.regroup(G);
+  await b.untilFate(A, ["up", "down", "up"]);
+  const groups = b.inputs.flatMap((input) =>
+    input.kind === "peer-up" ? [input.peer.group] : []
+  );
+  assertEquals(groups, [undefined, G]);
+});
+
+Deno.test("peers: nodes of two groups part, and say why", async () => {
+  const one = loner("a", A);
+  const other = loner("b", B);
+  await using a = one.node;
+  await using b = other.node;
+  a.links.meet(b.asPeer);
+  await b.untilFate(A, ["up"]);
+  one.said.group = G;
+  other.said.group = H;
+  a.links.regroup(G);
+  b.links.regroup(H);
+  await until(
+    "it says why there is no link",
+    () => /belongs to group/.test(a.links.states[0].problem ?? ""),
+    { context: () => JSON.stringify([a.links.states, a.log.lines]) },
+  );
+  assertEquals(a.links.states[0].isLinked, false);
+});
