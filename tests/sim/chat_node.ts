@@ -17,9 +17,11 @@ import { ReplicaCore } from "../../nodes/chat/core.ts";
 import type { ChatChecker } from "./chat_checker.ts";
 import { SimulatedDisk, SimulatedLog } from "./chat_disk.ts";
 import type { Endpoint, LinkEnd, Links } from "./chat_links.ts";
+import { CoreTimer, SkewedClock } from "./core_timer.ts";
 import { ReplicaDialer } from "./chat_dialer.ts";
 import { SimulatedService } from "./chat_service.ts";
 import { type ChatSnapshot, ChatState } from "./chat_state.ts";
+import { DiskSyncs } from "./chat_syncs.ts";
 import { describeMessage, isBeat } from "./chat_wire.ts";
 import { Machine, type World } from "./world.ts";
 
@@ -50,10 +52,6 @@ export interface ReplicaPlan {
   readonly isFounder: boolean;
 }
 
-/** A timer comes this late, at most. */
-const TIMER_LATE_MS_MAX = 2;
-/** More steps at one moment than this: the core asks to be woken without end. */
-const WAKES_AT_ONCE_MAX = 100;
 const SERVICE_TICK_MS = 250;
 
 export class SimulatedReplica implements Endpoint {
@@ -74,24 +72,19 @@ export class SimulatedReplica implements Endpoint {
   life = 0;
   readonly isFounder: boolean;
   readonly #around: ChatSurroundings;
-  readonly #clock: { readonly offsetMs: number; readonly rate: number };
+  readonly #clock: SkewedClock;
   #incarnation = "";
   #links = new Map<string, LinkEnd>();
   #byStore = new Map<StoreId, LinkEnd>();
   readonly #dialer: ReplicaDialer;
   #commitIndex = 0;
-  #isSyncingLog = false;
-  #isSyncingAcceptor = false;
+  #syncs: DiskSyncs | undefined;
   #isInstalling = false;
   #isApplying = false;
   #isCompacting = false;
-  #timerAtMs = Infinity;
-  #timer = 0;
-  #wokenAtMs = -1;
-  #wakesAtOnce = 0;
+  #timer: CoreTimer | undefined;
 
   constructor(around: ChatSurroundings, plan: ReplicaPlan) {
-    const { random } = around.world;
     this.name = plan.name;
     this.kind = plan.kind;
     this.priority = plan.priority;
@@ -101,16 +94,11 @@ export class SimulatedReplica implements Endpoint {
     this.machine.isUp = false;
     this.disk = around.newDisk();
     this.#dialer = new ReplicaDialer(this, around);
-    this.#clock = {
-      offsetMs: random.int(1_000_000),
-      rate: random.chance(0.8) ? 0.98 + random.next() * 0.04 : 0.7 +
-        random.next() * 0.8,
-    };
+    this.#clock = new SkewedClock(around.world);
   }
 
   get nowMs(): number {
-    const { offsetMs, rate } = this.#clock;
-    return offsetMs + this.#around.world.nowMs * rate;
+    return this.#clock.nowMs;
   }
 
   /** Runs, and hears and is heard. */
@@ -141,6 +129,8 @@ export class SimulatedReplica implements Endpoint {
       self: this.hello(),
       seed: world.random.uint32(),
     });
+    this.#timer = this.#newTimer(this.core);
+    this.#syncs = this.#newSyncs();
     this.#step({
       kind: "start",
       acceptor: this.disk.acceptor,
@@ -163,12 +153,11 @@ export class SimulatedReplica implements Endpoint {
     this.#links = new Map();
     this.#byStore = new Map();
     this.#dialer.forget();
-    this.#isSyncingLog = false;
-    this.#isSyncingAcceptor = false;
+    this.#syncs = undefined;
     this.#isInstalling = false;
     this.#isApplying = false;
     this.#isCompacting = false;
-    this.#timerAtMs = Infinity;
+    this.#timer = undefined;
   }
 
   /** The directory is gone; the next start is that of a new store. */
@@ -264,7 +253,7 @@ export class SimulatedReplica implements Endpoint {
       this.crash();
       return this.#around.ended(this, "failed");
     }
-    this.#setTimer(core);
+    this.#timer?.arm();
   }
 
   #act(effect: ReplicaEffect): void {
@@ -279,7 +268,7 @@ export class SimulatedReplica implements Endpoint {
         const { accepted } = effect.state;
         if (accepted !== undefined) checker.saw(accepted);
         this.disk.writeAcceptor(effect.number, effect.state);
-        return this.#syncAcceptor();
+        return this.#syncs?.syncAcceptor();
       }
       case "append":
         return this.#append(effect.write, effect.entries);
@@ -287,7 +276,7 @@ export class SimulatedReplica implements Endpoint {
         checker.cut(this, effect.after);
         this.log.cut(effect.after);
         this.disk.writeLog(effect);
-        return this.#syncLog();
+        return this.#syncs?.syncLog();
       case "read-log":
         return this.#readLog(effect);
       case "commit":
@@ -313,33 +302,15 @@ export class SimulatedReplica implements Endpoint {
     }
   }
 
-  #setTimer(core: ReplicaCore): void {
-    const { world: { random } } = this.#around;
-    const atMs = core.wakeAtMs;
-    if (atMs >= this.#timerAtMs || atMs === Infinity) return;
-    this.#timerAtMs = atMs;
-    const timer = ++this.#timer;
-    const waitMs = Math.max(0, (atMs - this.nowMs) / this.#clock.rate);
-    const lateMs = 0.001 + random.next() *
-        (random.chance(0.1) ? TIMER_LATE_MS_MAX : 0.1);
-    this.machine.later(waitMs + lateMs, () => {
-      if (timer !== this.#timer) return;
-      this.#timerAtMs = Infinity;
-      if (this.core !== undefined && this.core.wakeAtMs > this.nowMs) {
-        return this.#setTimer(this.core);
-      }
-      this.#countWake();
-      this.#step({ kind: "wake" });
+  #newTimer(core: ReplicaCore): CoreTimer {
+    return new CoreTimer({
+      machine: this.machine,
+      clock: this.#clock,
+      wakeAtMs: () => core.wakeAtMs,
+      wake: () => this.#step({ kind: "wake" }),
+      spins: () =>
+        this.#around.checker.fail(`${this.name} spins: ${core.describe()}`),
     });
-  }
-
-  #countWake(): void {
-    const nowMs = Math.floor(this.#around.world.nowMs);
-    if (nowMs !== this.#wokenAtMs) this.#wakesAtOnce = 0;
-    this.#wokenAtMs = nowMs;
-    this.#wakesAtOnce += 1;
-    if (this.#wakesAtOnce !== WAKES_AT_ONCE_MAX) return;
-    this.#around.checker.fail(`${this.name} spins: ${this.core?.describe()}`);
   }
 
   #regroup(state: GroupState): void {
@@ -370,45 +341,18 @@ export class SimulatedReplica implements Endpoint {
     }
     for (const entry of entries) this.log.entries.push(entry);
     this.disk.writeLog({ kind: "append", write, entries });
-    this.#syncLog();
+    this.#syncs?.syncLog();
   }
 
-  #syncLog(): void {
-    if (this.#isSyncingLog || !this.disk.hasLogWrites) return;
-    this.#isSyncingLog = true;
-    const count = this.disk.logWriteCount;
-    this.#sync(() => {
-      this.#isSyncingLog = false;
-      const write = this.disk.syncedLog(count);
-      this.#step({ kind: "durable", write });
-      this.#syncLog();
-    });
-  }
-
-  #syncAcceptor(): void {
-    if (this.#isSyncingAcceptor || !this.disk.hasSaves) return;
-    this.#isSyncingAcceptor = true;
-    const count = this.disk.saveCount;
-    this.#sync(() => {
-      this.#isSyncingAcceptor = false;
-      const number = this.disk.syncedAcceptor(count);
-      this.#step({ kind: "saved", number });
-      this.#syncAcceptor();
-    });
-  }
-
-  /** Does what rests on a sync after it; a sync that fails ends the process. */
-  #sync(then: () => void): void {
-    const { world } = this.#around;
-    const waitMs = this.disk.syncMs();
-    const { life } = this;
-    this.machine.later(waitMs ?? world.random.int(50), () => {
-      if (this.life !== life) return;
-      if (waitMs !== undefined) return then();
-      world.note(() => `${this.name} SYNC FAILED`);
-      this.disk.syncFailed();
-      this.crash();
-      this.#around.ended(this, "failed");
+  #newSyncs(): DiskSyncs {
+    return new DiskSyncs(this.machine, this.disk, {
+      durable: (write) => this.#step({ kind: "durable", write }),
+      saved: (number) => this.#step({ kind: "saved", number }),
+      failed: () => {
+        this.#around.world.note(() => `${this.name} SYNC FAILED`);
+        this.crash();
+        this.#around.ended(this, "failed");
+      },
     });
   }
 
@@ -552,7 +496,7 @@ export class SimulatedReplica implements Endpoint {
       this.machine.later(1, () => this.#install(snapshot));
       return;
     }
-    this.#sync(() => {
+    this.#syncs?.sync(() => {
       if (this.disk.hasLogWrites) return this.#install(snapshot);
       checker.installs(this, snapshot.position.index);
       world.note(() =>

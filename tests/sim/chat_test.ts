@@ -245,9 +245,9 @@ const BUGS: Record<string, Bug> = {
   "an error of a sync is ignored": {
     drama: "churn",
     edits: [{
-      file: "tests/sim/chat_node.ts",
-      find: "this.disk.syncFailed();\n",
-      replace: "this.disk.syncFailed();\n      if (life > 0) return then();\n",
+      file: "tests/sim/chat_syncs.ts",
+      find: "this.#disk.syncFailed();\n",
+      replace: "this.#disk.syncFailed();\n      return then();\n",
     }],
   },
   "a broken snapshot transfer is not tried again": {
