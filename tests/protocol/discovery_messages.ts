@@ -13,7 +13,10 @@ import type {
 import { NODES_MAX } from "../../protocol/view.ts";
 import { anyEpoch, anyStore } from "./replica_messages.ts";
 
-const anyName = fc.stringMatching(/^[A-Za-z0-9._:-]{1,64}$/);
+const anyName = fc.oneof(
+  fc.stringMatching(/^[A-Za-z0-9._:-]{1,64}$/),
+  fc.constant("n".repeat(64)),
+);
 const anyService = fc.constantFrom("chat" as const, "mesh", "edge");
 const anyNonce = fc.stringMatching(/^[0-9a-f]{32}$/);
 const anyPort = fc.integer({ min: 1, max: 65_535 });
@@ -22,6 +25,7 @@ const anyHost = fc.oneof(
   fc.ipV6(),
   fc.stringMatching(/^[A-Za-z0-9._:%-]{1,253}$/),
   fc.integer({ min: 64, max: 253 }).map((length) => "h".repeat(length)),
+  fc.constant("h".repeat(253)),
 );
 const anyEndpoint: fc.Arbitrary<Endpoint> = fc.record(
   { host: anyHost, port: anyPort },

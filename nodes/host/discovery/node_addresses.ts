@@ -44,6 +44,11 @@ export class NodeAddresses {
     this.#met.set(node, { host, heardMs: nowMs });
     return true;
   }
+
+  /** From now on each node is met where it is heard next. */
+  forget(): void {
+    this.#met.clear();
+  }
 }
 
 function isBetter(host: string, than: string): boolean {

@@ -111,6 +111,8 @@ export class UdpFinder implements Finder {
       if (lans.some((lan) => lan.address === address)) continue;
       reader.close();
       this.#ways.delete(address);
+      // Whoever was met through it is met elsewhere, if anywhere.
+      this.#addresses.forget();
     }
     for (const lan of lans) {
       if (this.#ways.has(lan.address)) continue;
