@@ -512,8 +512,9 @@ export class Primary {
     const { voters, members } = this.view;
     const forgetMs = options.forgetAfterMs ?? Infinity;
     for (const store of voters) {
-      // A member is out of sync first; the last voter stays.
+      // A member is out of sync first; the last voter stays until another votes.
       if (store === self || members.includes(store)) continue;
+      if (voters.length === 1) continue;
       const name = this.#context.nameOf(store);
       const state = membership.get(store);
       const silentMs = nowMs - Math.max(state?.heardMs ?? 0, this.#sinceMs);

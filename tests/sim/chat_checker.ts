@@ -31,11 +31,21 @@ interface Committed {
   readonly inEpoch: Epoch;
 }
 
-/** Sees every node at once, as nobody in the group does. */
-export class ChatChecker {
-  readonly failures: string[] = [];
+/** What the checkers of several groups have in common. */
+export interface Findings {
+  readonly failures: string[];
   /** By store; a store whose directory is lost stays in here. */
-  readonly disks = new Map<StoreId, SimulatedDisk>();
+  readonly disks: Map<StoreId, SimulatedDisk>;
+}
+
+/** Sees every node of a group at once, as nobody in the group does. */
+export class ChatChecker {
+  readonly failures: string[];
+  readonly disks: Map<StoreId, SimulatedDisk>;
+  /** Whether there was ever anything that somebody could miss. */
+  hasHeldData = false;
+  /** Whether the group has ended. */
+  isDissolved = false;
   readonly #world: World;
   readonly #views = new Map<string, View>();
   readonly #knownViews = new WeakSet<View>();
@@ -52,8 +62,13 @@ export class ChatChecker {
   /** Elements whose clients were told so. */
   readonly #acknowledged = new Map<string, number>();
 
-  constructor(world: World) {
+  constructor(
+    world: World,
+    { failures, disks }: Findings = { failures: [], disks: new Map() },
+  ) {
     this.#world = world;
+    this.failures = failures;
+    this.disks = disks;
   }
 
   fail(text: string): void {
@@ -96,6 +111,7 @@ export class ChatChecker {
         `two views of epoch ${key}: ${sketch(known)} and ${sketch(view)}`,
       );
     }
+    if (view.voters.length === 0) this.fail(`${sketch(view)} has no voter`);
     if (!view.members.includes(view.primary)) {
       this.fail(`view ${sketch(view)} is led by no member`);
     }
@@ -170,6 +186,7 @@ export class ChatChecker {
     if (known === undefined) {
       this.#hashes[index - 1] = hash;
       this.#took(applied);
+      this.#checkEnd(state);
     } else if (known !== hash) {
       this.fail(`${node.name} has another state at ${index} than others`);
     }
@@ -226,12 +243,31 @@ export class ChatChecker {
     }
   }
 
+  /** Only what holds nothing ends, and then nothing takes effect any more. */
+  #checkEnd(state: ChatState): void {
+    this.hasHeldData ||= !state.isVoid;
+    this.isDissolved ||= state.isDissolved;
+    if (!this.hasHeldData || !this.isDissolved) return;
+    this.fail(`a group that held data has ended at ${state.index}`);
+  }
+
   /** New voters count alone only when they and those before have agreed on a view. */
   #checkVoters(view: View): void {
     if (this.#newestActive === undefined) return;
-    if (view.previousVoters !== undefined) return;
+    if (view.previousVoters !== undefined) return this.#checkChange(view);
     if (this.#activeVoters.has(view.voters.join())) return;
     this.fail(`${sketch(view)} forgets the voters before`);
+  }
+
+  /** One voter more or fewer at a time: half of a group may hold a ballot meanwhile. */
+  #checkChange(view: View): void {
+    const { voters, previousVoters = [] } = view;
+    const changed = [
+      ...voters.filter((store) => !previousVoters.includes(store)),
+      ...previousVoters.filter((store) => !voters.includes(store)),
+    ];
+    if (changed.length === 1) return;
+    this.fail(`${sketch(view)} changes ${changed.length} voters at once`);
   }
 
   /** Whether a log has the entry that is committed there. */

@@ -3,6 +3,7 @@
  * another server when one does not answer, and keeps record of it all.
  */
 
+import type { StoreId } from "../../protocol/epoch.ts";
 import type { HistoryEvent, HistoryRecorder } from "../history/history.ts";
 import type { ChatChecker } from "./chat_checker.ts";
 import type { Links } from "./chat_links.ts";
@@ -14,9 +15,12 @@ import type { World } from "./world.ts";
 export interface ClientSurroundings {
   readonly world: World;
   readonly links: Links;
-  readonly checker: ChatChecker;
+  /** Whoever checks that group. */
+  checkerOf(group: StoreId | undefined): ChatChecker;
   readonly history: HistoryRecorder;
   readonly replicas: readonly SimulatedReplica[];
+  /** Whether a client whose session is in that group may ask there. */
+  serves(server: SimulatedReplica, group: StoreId | undefined): boolean;
   newId(): string;
 }
 
@@ -63,6 +67,8 @@ export class SimulatedClient {
   readonly #plan: ClientPlan;
   readonly #free: number[] = [];
   #session = "";
+  /** Where the session is open. */
+  #group: StoreId | undefined;
   #sequence = 0;
   #seen = 0;
   #open: Open[] = [];
@@ -157,7 +163,8 @@ export class SimulatedClient {
     const servers = replicas.filter(({ kind }) => kind === "server");
     const server = world.random.pick(servers);
     const isReached = server.isAwake && links.hears(this.name, server.name) &&
-      links.hears(server.name, this.name);
+      links.hears(server.name, this.name) &&
+      this.#around.serves(server, this.#group);
     if (!isReached) {
       const waitMs = 10 + world.random.int(100);
       return world.schedule(waitMs, () => {
@@ -205,6 +212,7 @@ export class SimulatedClient {
     const { state } = connection.server;
     const isOpen = () => {
       connection.hasSession = true;
+      this.#group = connection.server.groupId;
       for (const open of this.#open) this.#send(connection, open);
     };
     // It resumes what is open already.
@@ -276,7 +284,7 @@ export class SimulatedClient {
         const { code, value: position } = answer.result;
         if (code === "no-session") return this.#expired();
         if (code !== "ok") {
-          return this.#around.checker.fail(
+          return this.#around.checkerOf(this.#group).fail(
             `"${open.value}" was answered with ${code}`,
           );
         }
@@ -285,7 +293,7 @@ export class SimulatedClient {
         const own = this.#own.get(open.key) ?? [];
         this.#own.set(open.key, own);
         own.push({ value: open.value, position });
-        this.#around.checker.acknowledged(open.value, position);
+        this.#around.checkerOf(this.#group).acknowledged(open.value, position);
         return this.#record(open, "ok", position);
       }
     }
@@ -296,7 +304,7 @@ export class SimulatedClient {
     { open, seen }: { open: Open; seen: number },
     { list, index }: Extract<ChatAnswer, { kind: "list" }>,
   ): void {
-    const { checker } = this.#around;
+    const checker = this.#around.checkerOf(this.#group);
     if (index < seen) {
       checker.fail(`${this.name} read ${index} after it had seen ${seen}`);
     }

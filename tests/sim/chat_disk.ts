@@ -114,6 +114,8 @@ export class SimulatedDisk {
   snapshot: ChatSnapshot | undefined;
   /** The directory is gone for good. */
   isLost = false;
+  /** Groups that this node was in and that ended; latest last. */
+  dissolved: readonly StoreId[] = [];
   readonly #random: Random;
   /** A write was lost on the way to the disk: what comes after it cannot be read. */
   #hasHole = false;

@@ -18,6 +18,7 @@ const FAULT_KINDS = [
   "lose-disk",
   "rot",
   "leave",
+  "retire",
   "join",
   "compact",
   "priority",
@@ -134,7 +135,15 @@ const DRAMAS: Readonly<Record<Drama, FaultPlan>> = {
   },
   // The set of voters changes while the group falls apart.
   reshape: {
-    kinds: ["join", "join", "lose-disk", "split", "partition", "isolate"],
+    kinds: [
+      "join",
+      "join",
+      "retire",
+      "lose-disk",
+      "split",
+      "partition",
+      "isolate",
+    ],
     turningPoints: ["accept", "accepted", "active"],
     turningChance: 0.1,
     everyMs: 200,

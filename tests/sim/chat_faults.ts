@@ -7,12 +7,7 @@ import {
 } from "../../protocol/epoch.ts";
 import { isMajority, type View } from "../../protocol/view.ts";
 import type { ReplicaEffect } from "../../nodes/chat/contract.ts";
-import {
-  type Drama,
-  drawPlan,
-  type FaultKind,
-  type FaultPlan,
-} from "./chat_dramas.ts";
+import type { FaultKind, FaultPlan } from "./chat_dramas.ts";
 import type { ChatChecker } from "./chat_checker.ts";
 import type { SimulatedClient } from "./chat_client.ts";
 import type { DiskTemper, SimulatedDisk } from "./chat_disk.ts";
@@ -30,7 +25,12 @@ export interface Victims {
   readonly clients: readonly SimulatedClient[];
   /** A new server comes; false if there are enough. */
   addServer(): boolean;
+  /** The process has ended by itself. */
+  ended(node: SimulatedReplica, why: "left" | "failed"): void;
 }
+
+/** How long a process waits until nobody counts on it any more. */
+const LEAVE_MS_MAX = 2_000;
 
 /** Crashes after turning points, at most, in one run. */
 const TURNING_CRASHES_MAX = 30;
@@ -46,10 +46,10 @@ export class ChatFaults {
   #turningCrashes = 0;
   #silentUntilMs = 0;
 
-  constructor(victims: Victims, drama: Drama | undefined) {
+  constructor(victims: Victims, plan: FaultPlan) {
     this.#victims = victims;
     this.#random = victims.world.random;
-    this.#plan = drawPlan(this.#random, drama);
+    this.#plan = plan;
   }
 
   /** Draws the first fault, and from then on one after the other. */
@@ -157,6 +157,8 @@ export class ChatFaults {
       case "leave":
         if (node.kind === "server" && node.isAwake) node.leave();
         return;
+      case "retire":
+        return this.#retire(node);
       case "join":
         this.#victims.addServer();
         return;
@@ -180,6 +182,20 @@ export class ChatFaults {
           session: this.#random.pick(clients).session,
         });
     }
+  }
+
+  /** Leaves for good; if nobody lets it go it stops all the same. */
+  #retire(node: SimulatedReplica): void {
+    const { world } = this.#victims;
+    if (!node.isAwake || node.isLeaving) return;
+    const { life } = node;
+    node.leave({ isForGood: true });
+    world.schedule(LEAVE_MS_MAX, () => {
+      if (node.life !== life || !node.machine.isUp) return;
+      world.note(() => `${node.name} LEAVES unheard`);
+      node.crash();
+      this.#victims.ended(node, "left");
+    });
   }
 
   #crash(node: SimulatedReplica): void {

@@ -27,6 +27,8 @@ export class LinkEnd {
   readonly host: Endpoint;
   /** The other process's side. */
   readonly other: LinkEnd;
+  /** This side has dialed. */
+  readonly isDialer: boolean;
   /** Who is there; undefined until its hello has come. */
   peer: Peer | undefined;
   /** This side knows that the link is gone. */
@@ -34,9 +36,10 @@ export class LinkEnd {
   /** What is under way to this side, in order. */
   readonly arriving: Arriving[] = [];
 
-  /** Makes the other side as well, unless it is given. */
+  /** Of the side that dials; makes the other one, which is given this one. */
   constructor(host: Endpoint, other: Endpoint | LinkEnd) {
     this.host = host;
+    this.isDialer = !(other instanceof LinkEnd);
     this.other = other instanceof LinkEnd ? other : new LinkEnd(other, this);
   }
 }
@@ -218,7 +221,7 @@ export class Links {
       switch (item.kind) {
         case "hello":
           end.peer = item.peer;
-          if (!isDialer(end)) {
+          if (!end.isDialer) {
             this.#push(other, { kind: "hello", peer: host.hello(), atMs: 0 });
           }
           host.up(end, item.peer);
@@ -269,9 +272,4 @@ export class Links {
       this.#ends.delete(end.other);
     }
   }
-}
-
-/** The side with the smaller name dials. */
-function isDialer(end: LinkEnd): boolean {
-  return end.host.name < end.other.host.name;
 }

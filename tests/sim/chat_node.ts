@@ -5,52 +5,29 @@
 
 import type { StoreId } from "../../protocol/epoch.ts";
 import type { LogEntry, ReplicaMessage } from "../../protocol/replica.ts";
-import type { NodeKind } from "../../protocol/view.ts";
+import type { NodeKind, View } from "../../protocol/view.ts";
 import type {
   GroupState,
   Peer,
   ReplicaEffect,
   ReplicaInput,
-  ReplicaOptions,
 } from "../../nodes/chat/contract.ts";
 import { ReplicaCore } from "../../nodes/chat/core.ts";
 import type { ChatChecker } from "./chat_checker.ts";
 import { SimulatedDisk, SimulatedLog } from "./chat_disk.ts";
-import type { Endpoint, LinkEnd, Links } from "./chat_links.ts";
+import type { Endpoint, LinkEnd } from "./chat_links.ts";
 import { CoreTimer, SkewedClock } from "./core_timer.ts";
 import { ReplicaDialer } from "./chat_dialer.ts";
 import { SimulatedService } from "./chat_service.ts";
 import { type ChatSnapshot, ChatState } from "./chat_state.ts";
+import type {
+  ChatSurroundings,
+  Companion,
+  ReplicaPlan,
+} from "./chat_surroundings.ts";
 import { DiskSyncs } from "./chat_syncs.ts";
 import { describeMessage, isBeat } from "./chat_wire.ts";
-import { Machine, type World } from "./world.ts";
-
-/** What a node shares with all others. */
-export interface ChatSurroundings {
-  readonly world: World;
-  readonly links: Links;
-  readonly checker: ChatChecker;
-  readonly replicas: readonly SimulatedReplica[];
-  readonly options: Pick<ReplicaOptions, "founders" | "sticky" | "timing">;
-  /** Milliseconds that applying lags behind, at most. */
-  readonly applyMsMax: number;
-  /** 16 hexadecimal digits that nobody else has. */
-  newId(): string;
-  newDisk(): SimulatedDisk;
-  /** The worst moments for a crash are just after a word or a write. */
-  mayCrashAfter(node: SimulatedReplica, effect: ReplicaEffect): boolean;
-  /** The process has ended by itself. */
-  ended(node: SimulatedReplica, why: "left" | "failed"): void;
-}
-
-/** How one node differs from others. */
-export interface ReplicaPlan {
-  readonly name: string;
-  readonly kind: NodeKind;
-  readonly priority: number;
-  /** Whether it is configured as one of those who found the group. */
-  readonly isFounder: boolean;
-}
+import { Machine } from "./world.ts";
 
 const SERVICE_TICK_MS = 250;
 
@@ -70,9 +47,12 @@ export class SimulatedReplica implements Endpoint {
   isLeaving = false;
   /** Grows with each start. */
   life = 0;
+  /** The group that this process belongs to, durably or not yet. */
+  groupId: StoreId | undefined;
+  companion: Companion | undefined;
   readonly isFounder: boolean;
   readonly #around: ChatSurroundings;
-  readonly #clock: SkewedClock;
+  readonly clock: SkewedClock;
   #incarnation = "";
   #links = new Map<string, LinkEnd>();
   #byStore = new Map<StoreId, LinkEnd>();
@@ -94,11 +74,15 @@ export class SimulatedReplica implements Endpoint {
     this.machine.isUp = false;
     this.disk = around.newDisk();
     this.#dialer = new ReplicaDialer(this, around);
-    this.#clock = new SkewedClock(around.world);
+    this.clock = new SkewedClock(around.world);
   }
 
   get nowMs(): number {
-    return this.#clock.nowMs;
+    return this.clock.nowMs;
+  }
+
+  get #checker(): ChatChecker {
+    return this.#around.checkerOf(this.groupId);
   }
 
   /** Runs, and hears and is heard. */
@@ -111,7 +95,7 @@ export class SimulatedReplica implements Endpoint {
   /** Starts the process from what its disk has. */
   start(): void {
     if (this.machine.isUp) return;
-    const { world, options, links, checker } = this.#around;
+    const { world, options, links } = this.#around;
     this.isPowered = true;
     this.isLeaving = false;
     this.life += 1;
@@ -119,9 +103,10 @@ export class SimulatedReplica implements Endpoint {
     links.booted(this);
     this.#incarnation = this.#around.newId();
     this.log = this.disk.log.copy();
+    this.groupId = this.disk.acceptor.accepted?.group;
     this.#commitIndex = 0;
     this.#restoreState();
-    checker.restored(this, this.state);
+    this.#checker.restored(this, this.state);
     this.service = this.kind === "server" ? this.#newService() : undefined;
     this.core = new ReplicaCore({
       ...options,
@@ -131,12 +116,15 @@ export class SimulatedReplica implements Endpoint {
     });
     this.#timer = this.#newTimer(this.core);
     this.#syncs = this.#newSyncs();
-    this.#step({
+    this.step({
       kind: "start",
       acceptor: this.disk.acceptor,
       log: this.log.shape(),
     });
-    for (const other of this.#around.replicas) this.learnOf(other);
+    this.companion = this.#around.companionOf?.(this);
+    if (this.companion === undefined) {
+      for (const other of this.#around.replicas) this.learnOf(other);
+    }
     this.#tickService();
   }
 
@@ -148,8 +136,10 @@ export class SimulatedReplica implements Endpoint {
     this.disk.crash();
     this.#around.links.crashed(this);
     this.core = undefined;
+    this.companion = undefined;
     this.service = undefined;
     this.group = undefined;
+    this.groupId = undefined;
     this.#links = new Map();
     this.#byStore = new Map();
     this.#dialer.forget();
@@ -170,7 +160,7 @@ export class SimulatedReplica implements Endpoint {
 
   /** There is another node that it may have to dial. */
   learnOf(other: SimulatedReplica): void {
-    if (other !== this) this.#dialer.dial(other, 20);
+    if (other !== this) this.#dialer.learn(other, 20);
   }
 
   /** Whether a link to this store stands. */
@@ -181,12 +171,22 @@ export class SimulatedReplica implements Endpoint {
   /** Nobody listens there: its process is gone. */
   refused(store: StoreId): void {
     this.#around.world.note(() => `${this.name} refused by ${store}`);
-    this.#step({ kind: "peer-refused", store });
+    this.step({ kind: "peer-refused", store });
   }
 
-  leave(): void {
+  /** For good: it does not come back with this directory. */
+  leave(options: { isForGood: boolean } = { isForGood: false }): void {
     this.isLeaving = true;
-    this.#step({ kind: "leave", isForGood: false });
+    this.step({ kind: "leave", ...options });
+  }
+
+  /** This process belongs to a group now: links to nodes of none are made anew. */
+  relink(group: StoreId): void {
+    for (const end of [...this.#links.values()]) {
+      if (end.peer?.group === group) continue;
+      this.#around.links.close(end, "in a group now");
+      this.down(end, "in a group now");
+    }
   }
 
   // What links report.
@@ -204,6 +204,8 @@ export class SimulatedReplica implements Endpoint {
 
   up(end: LinkEnd, peer: Peer): void {
     const old = this.#links.get(peer.id);
+    const problem = this.#whyNotLinked(end, { peer, old });
+    if (problem !== undefined) return this.#around.links.close(end, problem);
     this.#around.world.note(() => `${this.name} up ${peer.id}`);
     if (old !== undefined) {
       this.#around.links.close(old, "replaced");
@@ -212,7 +214,23 @@ export class SimulatedReplica implements Endpoint {
     this.#links.set(peer.id, end);
     this.#byStore.set(peer.store, end);
     this.#dialer.stop(peer.id);
-    this.#step({ kind: "peer-up", peer });
+    this.step({ kind: "peer-up", peer });
+  }
+
+  /** The checks of `nodes/chat/peer_checks.ts`. */
+  #whyNotLinked(
+    end: LinkEnd,
+    { peer, old }: { peer: Peer; old: LinkEnd | undefined },
+  ): string | undefined {
+    const { group } = this.hello();
+    const isForeign = group !== undefined && peer.group !== undefined &&
+      group !== peer.group;
+    if (isForeign) return "other-group";
+    const isOfLower = ({ isDialer }: LinkEnd) =>
+      isDialer === (this.name < peer.id);
+    const isKept = old?.peer?.incarnation === peer.incarnation &&
+      isOfLower(old) && !isOfLower(end);
+    return isKept ? "busy" : undefined;
   }
 
   message(end: LinkEnd, message: ReplicaMessage): void {
@@ -223,7 +241,7 @@ export class SimulatedReplica implements Endpoint {
         `${this.name} < ${peer.id} ${describeMessage(message)}`
       );
     }
-    this.#step({ kind: "message", from: peer.store, message });
+    this.step({ kind: "message", from: peer.store, message });
   }
 
   down(end: LinkEnd, reason: string): void {
@@ -232,7 +250,7 @@ export class SimulatedReplica implements Endpoint {
     this.#around.world.note(() => `${this.name} down ${peer.id} (${reason})`);
     this.#links.delete(peer.id);
     this.#byStore.delete(peer.store);
-    this.#step({ kind: "peer-down", store: peer.store, reason });
+    this.step({ kind: "peer-down", store: peer.store, reason });
     const other = this.#around.replicas.find(({ name }) => name === peer.id);
     if (other === undefined) return;
     this.#dialer.probe(other, peer.store);
@@ -242,7 +260,7 @@ export class SimulatedReplica implements Endpoint {
   // The core and what it asks for.
 
   /** Hands one input to the core, and does what it says. */
-  #step(input: ReplicaInput): void {
+  step(input: ReplicaInput): void {
     const { core, life } = this;
     if (core === undefined || !this.machine.isUp) return;
     for (const effect of core.step(input, this.nowMs)) {
@@ -257,7 +275,7 @@ export class SimulatedReplica implements Endpoint {
   }
 
   #act(effect: ReplicaEffect): void {
-    const { world, links, checker } = this.#around;
+    const { world, links } = this.#around;
     switch (effect.kind) {
       case "send": {
         const end = this.#byStore.get(effect.to);
@@ -266,14 +284,14 @@ export class SimulatedReplica implements Endpoint {
       }
       case "save": {
         const { accepted } = effect.state;
-        if (accepted !== undefined) checker.saw(accepted);
+        if (accepted !== undefined) this.#accept(accepted);
         this.disk.writeAcceptor(effect.number, effect.state);
         return this.#syncs?.syncAcceptor();
       }
       case "append":
         return this.#append(effect.write, effect.entries);
       case "cut":
-        checker.cut(this, effect.after);
+        this.#checker.cut(this, effect.after);
         this.log.cut(effect.after);
         this.disk.writeLog(effect);
         return this.#syncs?.syncLog();
@@ -305,16 +323,16 @@ export class SimulatedReplica implements Endpoint {
   #newTimer(core: ReplicaCore): CoreTimer {
     return new CoreTimer({
       machine: this.machine,
-      clock: this.#clock,
+      clock: this.clock,
       wakeAtMs: () => core.wakeAtMs,
-      wake: () => this.#step({ kind: "wake" }),
-      spins: () =>
-        this.#around.checker.fail(`${this.name} spins: ${core.describe()}`),
+      wake: () => this.step({ kind: "wake" }),
+      spins: () => this.#checker.fail(`${this.name} spins: ${core.describe()}`),
     });
   }
 
   #regroup(state: GroupState): void {
-    const { checker, world } = this.#around;
+    const checker = this.#checker;
+    const { world } = this.#around;
     const before = this.group;
     this.group = state;
     world.note(() =>
@@ -328,14 +346,25 @@ export class SimulatedReplica implements Endpoint {
       checker.leads(this, state.view);
     }
     this.service?.groupChanged(state);
+    this.companion?.regrouped(state);
   }
 
   // The log and the acceptor's state.
 
+  /** A store belongs to one group, from its first view on. */
+  #accept(view: View): void {
+    const { group } = view;
+    if (this.groupId !== undefined && this.groupId !== group) {
+      this.#checker.fail(`${this.name} goes over to group ${group}`);
+    }
+    this.groupId = group;
+    this.#checker.saw(view);
+  }
+
   #append(write: number, entries: readonly LogEntry[]): void {
     const first = entries.length === 0 ? undefined : entries[0].index;
     if (first !== this.log.lastIndex + 1) {
-      this.#around.checker.fail(
+      this.#checker.fail(
         `${this.name} appends ${first} after ${this.log.lastIndex}`,
       );
     }
@@ -346,8 +375,8 @@ export class SimulatedReplica implements Endpoint {
 
   #newSyncs(): DiskSyncs {
     return new DiskSyncs(this.machine, this.disk, {
-      durable: (write) => this.#step({ kind: "durable", write }),
-      saved: (number) => this.#step({ kind: "saved", number }),
+      durable: (write) => this.step({ kind: "durable", write }),
+      saved: (number) => this.step({ kind: "saved", number }),
       failed: () => {
         this.#around.world.note(() => `${this.name} SYNC FAILED`);
         this.crash();
@@ -369,14 +398,14 @@ export class SimulatedReplica implements Endpoint {
       entries.push(entry);
     }
     if (entries.length === 0 && from > this.log.base.index) {
-      this.#around.checker.fail(
+      this.#checker.fail(
         `${this.name} reads from ${from}, its log ends at ${this.log.lastIndex}`,
       );
     }
     const { random } = this.#around.world;
     this.machine.later(
       random.next() * (random.chance(0.1) ? 60 : 3),
-      () => this.#step({ kind: "log-read", to, from, entries }),
+      () => this.step({ kind: "log-read", to, from, entries }),
     );
   }
 
@@ -384,11 +413,11 @@ export class SimulatedReplica implements Endpoint {
 
   #commit(index: number): void {
     if (index <= this.#commitIndex) {
-      this.#around.checker.fail(
+      this.#checker.fail(
         `${this.name} commits ${index} after ${this.#commitIndex}`,
       );
     }
-    this.#around.checker.committed(this, this.#commitIndex, index);
+    this.#checker.committed(this, this.#commitIndex, index);
     this.#commitIndex = index;
     if (this.#around.applyMsMax === 0) return this.#apply();
     if (this.#isApplying) return;
@@ -401,7 +430,7 @@ export class SimulatedReplica implements Endpoint {
   }
 
   #apply(): void {
-    const { checker } = this.#around;
+    const checker = this.#checker;
     while (this.state.index < this.#commitIndex) {
       const entry = this.log.at(this.state.index + 1);
       if (entry === undefined) {
@@ -412,6 +441,7 @@ export class SimulatedReplica implements Endpoint {
       const applied = this.state.apply(entry);
       checker.applied(this, this.state, applied);
       this.service?.applied(applied);
+      this.companion?.applied(this.state);
     }
   }
 
@@ -454,7 +484,7 @@ export class SimulatedReplica implements Endpoint {
       this.#around.world.note(() => `${this.name} compacts to ${base.index}`);
       this.disk.log.compact(position);
       this.log.compact(position);
-      this.#step({ kind: "compacted", base: position });
+      this.step({ kind: "compacted", base: position });
     });
   }
 
@@ -463,7 +493,7 @@ export class SimulatedReplica implements Endpoint {
   #fetch(from: StoreId): void {
     const { world: { random }, links } = this.#around;
     if (this.#isInstalling) {
-      this.#around.checker.fail(`${this.name} fetches two snapshots at once`);
+      this.#checker.fail(`${this.name} fetches two snapshots at once`);
     }
     this.#isInstalling = true;
     const source = this.#around.replicas.find(({ disk }) =>
@@ -478,7 +508,7 @@ export class SimulatedReplica implements Endpoint {
         !links.reaches(source, this) || random.chance(0.1);
       if (!isBroken) return this.#install(snapshot);
       this.#isInstalling = false;
-      this.#step({ kind: "snapshot-failed", reason: "the transfer broke" });
+      this.step({ kind: "snapshot-failed", reason: "the transfer broke" });
     });
   }
 
@@ -491,7 +521,8 @@ export class SimulatedReplica implements Endpoint {
 
   /** When all that was written before is on disk, the snapshot takes its place. */
   #install(snapshot: ChatSnapshot): void {
-    const { checker, world } = this.#around;
+    const checker = this.#checker;
+    const { world } = this.#around;
     if (this.disk.hasLogWrites) {
       this.machine.later(1, () => this.#install(snapshot));
       return;
@@ -510,7 +541,7 @@ export class SimulatedReplica implements Endpoint {
         checker.restored(this, this.state);
       }
       this.#isInstalling = false;
-      this.#step({ kind: "snapshot-installed", base: snapshot.position });
+      this.step({ kind: "snapshot-installed", base: snapshot.position });
       this.service?.restored();
     });
   }
@@ -528,7 +559,7 @@ export class SimulatedReplica implements Endpoint {
       },
       input: (input) => {
         this.machine.later(0, () => {
-          if (this.life === life) this.#step(input);
+          if (this.life === life) this.step(input);
         });
       },
     });

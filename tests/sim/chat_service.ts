@@ -198,7 +198,13 @@ export class SimulatedService {
 }
 
 function keyOf(command: ChatCommand): string {
-  return command.kind === "append"
-    ? `${command.session} ${command.sequence}`
-    : `${command.kind} ${command.session}`;
+  switch (command.kind) {
+    case "append":
+      return `${command.session} ${command.sequence}`;
+    case "open":
+    case "expire":
+      return `${command.kind} ${command.session}`;
+    case "dissolve":
+      return `${command.kind} ${command.into}`;
+  }
 }

@@ -3,7 +3,7 @@
  * grow, with the production's sessions for exactly once.
  */
 
-import { EPOCH_NONE } from "../../protocol/epoch.ts";
+import { EPOCH_NONE, type StoreId } from "../../protocol/epoch.ts";
 import type { LogEntry, LogPosition } from "../../protocol/replica.ts";
 import { codeNumber, type Result } from "../../nodes/chat/results.ts";
 import {
@@ -25,6 +25,8 @@ export interface ChatSnapshot {
 export type ChatCommand =
   | { readonly kind: "open"; readonly session: string; readonly seen: number }
   | { readonly kind: "expire"; readonly session: string }
+  /** Ends the group if nothing is in it. */
+  | { readonly kind: "dissolve"; readonly into: StoreId }
   | {
     readonly kind: "append";
     readonly session: string;
@@ -53,6 +55,8 @@ export function encodeCommand(command: ChatCommand): Uint8Array {
       return encoder.encode(`o ${command.session} ${command.seen}`);
     case "expire":
       return encoder.encode(`x ${command.session}`);
+    case "dissolve":
+      return encoder.encode(`d ${command.into}`);
     case "append": {
       const { session, sequence, key, value } = command;
       return encoder.encode(`a ${session} ${sequence} ${key} ${value}`);
@@ -69,6 +73,8 @@ export function decodeCommand(bytes: Uint8Array): ChatCommand | undefined {
       return { kind: "open", session, seen: Number(rest[0]) };
     case "x":
       return { kind: "expire", session };
+    case "d":
+      return { kind: "dissolve", into: session };
     case "a":
       return {
         kind: "append",
@@ -88,6 +94,8 @@ export class ChatState {
   /** Of all that was applied and what came of it. */
   hash: number;
   readonly sessions: SessionTable;
+  /** In no snapshot: whoever has applied this begins anew. */
+  isDissolved = false;
   readonly #lists = new Map<string, string[]>();
 
   constructor(snapshot?: ChatSnapshot) {
@@ -101,6 +109,11 @@ export class ChatState {
 
   get index(): number {
     return this.position.index;
+  }
+
+  /** Whether there is nothing that anybody could miss. */
+  get isVoid(): boolean {
+    return this.sessions.size === 0 && this.#lists.size === 0;
   }
 
   list(key: string): readonly string[] {
@@ -118,7 +131,8 @@ export class ChatState {
     }
     this.position = { index, epoch };
     this.sessions.advance(index);
-    const command = decodeCommand(entry.command);
+    // Nothing counts after the end of the group.
+    const command = this.isDissolved ? undefined : decodeCommand(entry.command);
     const { result, isFirst } = command === undefined
       ? { result: DONE, isFirst: false }
       : this.#execute(command, index);
@@ -149,6 +163,11 @@ export class ChatState {
     command: ChatCommand,
     index: number,
   ): { result: Result; isFirst: boolean } {
+    if (command.kind === "dissolve") {
+      const isFirst = this.isVoid;
+      this.isDissolved ||= isFirst;
+      return { result: DONE, isFirst };
+    }
     const { session: id } = command;
     const timeMs = index;
     switch (command.kind) {

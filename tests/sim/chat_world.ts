@@ -11,7 +11,7 @@ import { type HistoryEvent, HistoryRecorder } from "../history/history.ts";
 import { ChatChecker } from "./chat_checker.ts";
 import { SimulatedClient } from "./chat_client.ts";
 import { SimulatedDisk } from "./chat_disk.ts";
-import type { Drama } from "./chat_dramas.ts";
+import { type Drama, drawPlan } from "./chat_dramas.ts";
 import {
   CALM_TEMPER,
   ChatFaults,
@@ -19,7 +19,8 @@ import {
   type Victims,
 } from "./chat_faults.ts";
 import { Links } from "./chat_links.ts";
-import { type ChatSurroundings, SimulatedReplica } from "./chat_node.ts";
+import { SimulatedReplica } from "./chat_node.ts";
+import type { ChatSurroundings } from "./chat_surroundings.ts";
 import { throughWire } from "./chat_wire.ts";
 import { Random } from "./random.ts";
 import { World } from "./world.ts";
@@ -96,6 +97,7 @@ class SimulatedGroup implements ChatSurroundings, Victims {
   readonly links: Links;
   readonly checker: ChatChecker;
   readonly history = new HistoryRecorder();
+  readonly isOneSided = false;
   readonly replicas: SimulatedReplica[] = [];
   readonly clients: SimulatedClient[] = [];
   readonly options: ChatSurroundings["options"];
@@ -136,6 +138,7 @@ class SimulatedGroup implements ChatSurroundings, Victims {
     this.options = {
       founders,
       sticky: random.chance(0.2),
+      ...(random.chance(0.1) && { forgetAfterMs: 300 + random.int(3_000) }),
       timing: drawTiming(random),
     };
     const hasPriorities = random.chance(0.2);
@@ -156,7 +159,7 @@ class SimulatedGroup implements ChatSurroundings, Victims {
         }),
       );
     }
-    this.faults = new ChatFaults(this, drama);
+    this.faults = new ChatFaults(this, drawPlan(random, drama));
   }
 
   run(): void {
@@ -176,6 +179,14 @@ class SimulatedGroup implements ChatSurroundings, Victims {
     if (this.wasLive) this.#expectLife();
     this.#describe();
     if (!failed()) this.#checkEnd();
+  }
+
+  checkerOf(): ChatChecker {
+    return this.checker;
+  }
+
+  serves(): boolean {
+    return true;
   }
 
   newId(): string {
