@@ -1,33 +1,34 @@
 /** `skein chat`: what one types goes to others, what comes is shown. */
 
-import { formatAddress } from "../protocol/address.ts";
+import { type Address, formatAddress } from "../protocol/address.ts";
 import type { ChatMessage } from "../protocol/chat.ts";
+import type { StoreId } from "../protocol/epoch.ts";
 import { WireError } from "../protocol/errors.ts";
 import { orExit } from "../nodes/host/flags.ts";
 import { backoffMs } from "../nodes/host/link.ts";
 import { type OpenLog, openLog } from "../nodes/host/log.ts";
 import { escapeJson, escapeText } from "../nodes/host/text.ts";
-import type {
-  ChatEffect,
-  ChatInput,
-  ChatProblem,
-  Credentials,
-} from "./chat_contract.ts";
+import type { ChatEffect, ChatInput, ChatProblem } from "./chat_contract.ts";
 import { ChatCore } from "./chat_core.ts";
 import { type ChatFlags, parseChatClientFlags } from "./chat_flags.ts";
 import { ChatLink } from "./chat_link.ts";
 import type { Outgoing, OutgoingResult } from "./chat_outbox.ts";
+import { ChatSearch } from "./chat_search.ts";
 import { ChatTerminal } from "./chat_terminal.ts";
 import {
-  MENU,
   readTyped,
   showMessage,
+  showView,
   type Typed,
   TYPED_HELP,
 } from "./chat_typed.ts";
+import { CredentialsDialog } from "./credentials_dialog.ts";
 import { LineInput } from "./line_input.ts";
 
 const DIAL_WAIT_MS_MAX = 1_000;
+
+/** Over so long those who have lost one server come to another. */
+const RECONNECT_SPREAD_MS = 50;
 
 /** How long an interrupted client waits for what is under way. */
 const INTERRUPT_WAIT_MS = 5_000;
@@ -63,13 +64,14 @@ class Chatter {
   readonly #core: ChatCore;
   readonly #terminal: ChatTerminal | undefined;
   readonly #input: LineInput;
+  readonly #dialog: CredentialsDialog;
+  /** Undefined: the servers are named. */
+  readonly #search: ChatSearch | undefined;
+  /** The group that was found, or that its servers say they are of. */
+  #group: StoreId | undefined;
   #link: ChatLink | undefined;
   #user = "";
-  /** Whether the account is to be made. */
-  #isNew: boolean;
   #partner: string | undefined;
-  /** What was chosen from the menu before anybody was logged in. */
-  #chosen: Typed | undefined;
   #line = 0;
   #failed = 0;
   #trouble = "";
@@ -79,11 +81,10 @@ class Chatter {
 
   constructor(flags: ChatFlags, opened: OpenLog) {
     this.#flags = flags;
-    this.#isNew = flags.register;
     this.#opened = opened;
     const isTyped = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
     this.#core = new ChatCore({
-      targetCount: flags.connect.length,
+      targets: flags.connect,
       shows: isTyped || flags.json,
     });
     this.#input = new LineInput(Deno.stdin, {
@@ -93,8 +94,22 @@ class Chatter {
     this.#terminal = isTyped
       ? new ChatTerminal({
         onLine: (line) => void this.#typed(line),
-        onEnd: () => this.#step({ kind: "end" }),
+        onEnd: () => this.#inputEnded(),
         onInterrupt: () => this.#interrupt(),
+      })
+      : undefined;
+    const isFound = flags.connect.length === 0;
+    const terminal = this.#terminal;
+    this.#dialog = new CredentialsDialog({
+      ...flags,
+      terminal,
+      hasMenu: !isFound,
+    });
+    this.#search = isFound
+      ? new ChatSearch({
+        search: flags.search,
+        log: opened.log,
+        onWait: (text) => this.#sayWait(text),
       })
       : undefined;
   }
@@ -106,9 +121,10 @@ class Chatter {
       Deno.addSignalListener("SIGINT", () => this.#interrupt());
     }
     const timer = setInterval(() => this.#checkProgress(), TICK_MS);
-    void this.#login(undefined);
+    void this.#begin();
     const code = await finished;
     clearInterval(timer);
+    this.#search?.close();
     this.#terminal?.close();
     const link = this.#link;
     this.#link = undefined;
@@ -128,7 +144,7 @@ class Chatter {
   #act(effect: ChatEffect): void {
     switch (effect.kind) {
       case "dial":
-        return void this.#dial(effect.target, effect.attempt);
+        return void this.#dial(effect);
       case "write":
         return this.#link?.write(effect.lines);
       case "close": {
@@ -152,6 +168,8 @@ class Chatter {
         return this.#complain(`Cannot list: ${effect.problem.text}`);
       case "ready":
         return this.#ready(effect);
+      case "view":
+        return this.#view(effect);
       case "result":
         return this.#result(effect.command, effect.result);
       case "refused":
@@ -170,10 +188,34 @@ class Chatter {
 
   // Connections
 
-  async #dial(target: number, attempt: number): Promise<void> {
-    const waitMs = backoffMs(attempt, Math.random(), DIAL_WAIT_MS_MAX);
+  /** Finds a group, where no server is named, and then out who this is. */
+  async #begin(): Promise<void> {
+    if (this.#search !== undefined) {
+      const group = await this.#search.first();
+      if (group === undefined) return;
+      this.#group = group.id;
+      this.#progressMs = performance.now();
+      this.#say(group.text);
+      this.#opened.log.info(group.text);
+      this.#found(group.addresses);
+    }
+    await this.#login(undefined);
+  }
+
+  get #isLooking(): boolean {
+    return this.#search !== undefined && this.#group === undefined;
+  }
+
+  #found(addresses: readonly Address[]): void {
+    this.#step({ kind: "found", addresses });
+  }
+
+  async #dial(
+    { address, attempt, isAgain }: ChatEffect & { kind: "dial" },
+  ): Promise<void> {
+    const waitMs = backoffMs(attempt, Math.random(), DIAL_WAIT_MS_MAX) +
+      (isAgain ? Math.random() * RECONNECT_SPREAD_MS : 0);
     await new Promise((resolve) => setTimeout(resolve, waitMs));
-    const address = this.#flags.connect[target];
     try {
       const link: ChatLink = await ChatLink.connect(address, {
         onAnswer: (answer) => {
@@ -197,59 +239,9 @@ class Chatter {
   // Who
 
   async #login(problem: ChatProblem | undefined): Promise<void> {
-    const credentials = await this.#credentials(problem);
+    const credentials = await this.#dialog.ask(problem);
     if (credentials === undefined) return this.#finish(EXIT_NOT_ALL);
     this.#step({ kind: "login", credentials });
-  }
-
-  /** Undefined: there are none, or nobody wants to say. */
-  async #credentials(
-    problem: ChatProblem | undefined,
-  ): Promise<Credentials | undefined> {
-    const { user, password, register } = this.#flags;
-    if (problem === undefined && user !== undefined && password !== undefined) {
-      return { user, password, isNew: register };
-    }
-    const terminal = this.#terminal;
-    if (terminal === undefined) return undefined;
-    if (user === undefined && problem === undefined) {
-      const choice = await this.#menu(terminal);
-      if (choice === undefined) return undefined;
-      this.#isNew ||= choice === "Register";
-    }
-    const name = user ?? (await terminal.ask("Name: "))?.trim();
-    if (name === undefined) return undefined;
-    const question = `Password of ${escapeText(name)}: `;
-    for (;;) {
-      const typed = await terminal.askSecret(question);
-      if (typed === undefined) return undefined;
-      const isNew = this.#isNew;
-      if (!isNew || await terminal.askSecret("The same again: ") === typed) {
-        return { user: name, password: typed, isNew };
-      }
-      terminal.print("These are two passwords");
-    }
-  }
-
-  async #menu(terminal: ChatTerminal): Promise<string | undefined> {
-    MENU.forEach((entry, index) => terminal.print(`  ${index + 1}  ${entry}`));
-    for (;;) {
-      const answer = await terminal.ask(`1 to ${MENU.length}: `);
-      if (answer === undefined) return undefined;
-      const number = Number(answer.trim());
-      const entry = MENU[number - 1] ??
-        MENU.find((one) => one.toLowerCase() === answer.trim().toLowerCase());
-      if (entry === "Quit") return undefined;
-      if (entry === undefined) continue;
-      if (entry === "View Messages") {
-        this.#chosen = readTyped("/list", undefined);
-      }
-      if (entry === "Delete Account") this.#chosen = { kind: "delete-account" };
-      if (entry !== "Register" && entry !== "Login") {
-        terminal.print("Log in first");
-      }
-      return entry;
-    }
   }
 
   async #refused(problem: ChatProblem): Promise<void> {
@@ -263,12 +255,22 @@ class Chatter {
     this.#progressMs = performance.now();
     if (this.#trouble !== "") this.#say("Connected again");
     this.#trouble = "";
+    this.#search?.rest();
     if (again) return;
     this.#say(`Logged in as ${user}. "@NAME TEXT" sends, /help tells more`);
     this.#terminal?.prompt(PROMPT);
-    const chosen = this.#chosen;
-    this.#chosen = undefined;
+    const { chosen } = this.#dialog;
+    this.#dialog.chosen = undefined;
     if (chosen !== undefined) void this.#do(chosen);
+  }
+
+  #view({ view, isFirst }: ChatEffect & { kind: "view" }): void {
+    this.#group = view.group ?? this.#group;
+    if (isFirst) return;
+    const text = showView(view);
+    this.#opened.log.info(text);
+    // Dim: it is nothing that anybody has written.
+    this.#say(Deno.noColor ? text : `\x1b[2m${text}\x1b[22m`);
   }
 
   // What is typed, and what comes through a pipe
@@ -327,6 +329,12 @@ class Chatter {
       case "wrong":
         return this.#refuseLine(this.#line, typed.text);
     }
+  }
+
+  /** Nothing more will be typed. */
+  #inputEnded(): void {
+    if (this.#isLooking) return this.#finish(EXIT_NOT_ALL);
+    this.#step({ kind: "end" });
   }
 
   async #deleteAccount(): Promise<void> {
@@ -399,8 +407,18 @@ class Chatter {
     this.#opened.log.error(`Line ${line} is left out: ${text}`);
   }
 
+  /** Nobody has answered yet. */
+  #sayWait(text: string): void {
+    if (this.#terminal !== undefined) return console.error(escapeText(text));
+    this.#opened.log.warn(text);
+  }
+
   /** Once for each thing that is wrong. */
   #sayTrouble({ code, text }: ChatProblem): void {
+    // All servers that are known may be gone, and others have come.
+    if (this.#group !== undefined) {
+      this.#search?.again(this.#group, (addresses) => this.#found(addresses));
+    }
     if (text === this.#trouble) return;
     this.#trouble = text;
     if (this.#terminal !== undefined) {
@@ -446,9 +464,10 @@ class Chatter {
     const isIdle = this.#core.isReady && this.#core.openCount === 0;
     const waitedMs = performance.now() - this.#progressMs;
     if (isIdle || timeoutMs === undefined || waitedMs < timeoutMs) return;
-    this.#complain(
-      `Giving up: nothing was acknowledged for ${timeoutMs / 1_000} s`,
-    );
+    const what = this.#isLooking
+      ? "no group was found"
+      : "nothing was acknowledged";
+    this.#complain(`Giving up: ${what} for ${timeoutMs / 1_000} s`);
     this.#finish(EXIT_NOT_ALL);
   }
 }

@@ -1,6 +1,8 @@
 /** What goes into the core of `skein chat`, and what comes out. */
 
+import type { Address } from "../protocol/address.ts";
 import type { ChatAnswer, ChatMessage } from "../protocol/chat.ts";
+import type { ChatView } from "../protocol/chat_view.ts";
 import type { WireCode } from "../protocol/errors.ts";
 import type { Outgoing, OutgoingResult } from "./chat_outbox.ts";
 
@@ -30,6 +32,8 @@ export type ChatInput =
   | { readonly kind: "login"; readonly credentials: Credentials }
   /** A connection stands; answers come from it alone until `link-down`. */
   | { readonly kind: "connected" }
+  /** Discovery has found servers of the group; best first. */
+  | { readonly kind: "found"; readonly addresses: readonly Address[] }
   | { readonly kind: "unreachable"; readonly problem: ChatProblem }
   | { readonly kind: "link-down"; readonly problem: ChatProblem }
   | { readonly kind: "answer"; readonly answer: ChatAnswer }
@@ -46,8 +50,10 @@ export type ChatEffect =
   /** Try once to reach a server, after a jittered wait that grows with `attempt`. */
   | {
     readonly kind: "dial";
-    readonly target: number;
+    readonly address: Address;
     readonly attempt: number;
+    /** It was logged in before: so may many others have been, at the same server. */
+    readonly isAgain: boolean;
   }
   /** Write whole lines. */
   | { readonly kind: "write"; readonly lines: string }
@@ -63,6 +69,12 @@ export type ChatEffect =
   | { readonly kind: "listed"; readonly messages: readonly ChatMessage[] }
   /** Logged in: for the first time, or again after a break. */
   | { readonly kind: "ready"; readonly user: string; readonly again: boolean }
+  /** The group has another view than the one known before, or is followed from now on. */
+  | {
+    readonly kind: "view";
+    readonly view: ChatView;
+    readonly isFirst: boolean;
+  }
   /** What became of a command. */
   | {
     readonly kind: "result";

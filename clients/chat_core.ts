@@ -1,5 +1,6 @@
 /** What `skein chat` decides: logging in, numbering, sending again, showing each message once. */
 
+import type { Address } from "../protocol/address.ts";
 import type {
   ChatAnswer,
   ChatMessage,
@@ -7,8 +8,9 @@ import type {
   OkAnswer,
   SessionProof,
 } from "../protocol/chat.ts";
-import { readMessage } from "../protocol/chat_answers.ts";
+import { type ChatView, readChatView } from "../protocol/chat_view.ts";
 import type { Core } from "../protocol/core.ts";
+import { compareEpochs } from "../protocol/epoch.ts";
 import type { WireCode } from "../protocol/errors.ts";
 import type {
   ChatEffect,
@@ -17,11 +19,13 @@ import type {
   Credentials,
   ListCommand,
 } from "./chat_contract.ts";
+import { ChatInbox, messagesIn } from "./chat_inbox.ts";
 import {
   ChatOutbox,
   type Outgoing,
   type OutgoingResult,
 } from "./chat_outbox.ts";
+import { ChatTargets } from "./chat_targets.ts";
 
 /** How often a quiet connection is asked whether it still is one. */
 const PING_EVERY_MS = 10_000;
@@ -38,9 +42,6 @@ const RETRY_MS = 500;
 /** Messages of one `list` while catching up. */
 const CATCH_UP_LIMIT = 100;
 
-/** Pushed messages that wait while older ones are fetched; beyond it they are fetched too. */
-const PUSHES_WAITING_MAX = 1_000;
-
 /** Refusals at the door that no further attempt can change. */
 const FINAL_CODES: ReadonlySet<WireCode> = new Set<WireCode>([
   "not-private",
@@ -55,18 +56,20 @@ interface Asked {
     | "login"
     | "resume"
     | "ping"
+    | "watch"
     | "catch-up"
     | "list";
 }
 
-type Phase = "idle" | "offline" | "joining" | "ready" | "done";
+type Phase = "idle" | "seeking" | "offline" | "joining" | "ready" | "done";
 
 /** One chat client as a state machine. */
 export class ChatCore implements Core<ChatInput, ChatEffect> {
-  readonly #targetCount: number;
+  readonly #targets: ChatTargets;
   /** Whether messages are shown; else nothing is fetched. */
   readonly #shows: boolean;
   readonly #outbox = new ChatOutbox();
+  readonly #inbox = new ChatInbox();
   #phase: Phase = "idle";
   #credentials: Credentials | undefined;
   #proof: SessionProof | undefined;
@@ -76,15 +79,11 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
   #wasReady = false;
   /** Highest index heard of: no server may answer from before it. */
   #seen = 0;
-  /** All messages up to here were shown. */
-  #shown = 0;
-  #isCaughtUp = false;
-  #pushes: ChatMessage[] = [];
+  /** The newest view of the group that was heard of. */
+  #view: ChatView | undefined;
   #lists: ListCommand[] = [];
   #asked = new Map<number, Asked>();
   #nextId = 1;
-  #target = 0;
-  #attempts = 0;
   #refusals = 0;
   /** Nothing is sent before this. */
   #holdUntilMs = 0;
@@ -97,8 +96,9 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
   #nowMs = 0;
   #effects: ChatEffect[] = [];
 
-  constructor(options: { targetCount: number; shows: boolean }) {
-    this.#targetCount = options.targetCount;
+  /** @param options.targets First choice first; without any it waits until some are found. */
+  constructor(options: { targets: readonly Address[]; shows: boolean }) {
+    this.#targets = new ChatTargets(options.targets);
     this.#shows = options.shows;
   }
 
@@ -114,11 +114,11 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
 
   /** Number of the last message shown, for `mark-read`. */
   get shown(): number {
-    return this.#shown;
+    return this.#inbox.shown;
   }
 
   describe(): string {
-    return `${this.#phase} target ${this.#target} outbox ${this.#outbox.size} shown ${this.#shown} seen ${this.#seen}`;
+    return `${this.#phase} targets ${this.#targets.size} outbox ${this.#outbox.size} shown ${this.shown} seen ${this.#seen}`;
   }
 
   step(input: ChatInput, nowMs: number): ChatEffect[] {
@@ -136,9 +136,14 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
         if (this.#phase === "idle") this.#dial();
         else if (this.#phase === "joining") this.#join();
         return;
+      case "found":
+        this.#targets.found(input.addresses);
+        if (this.#phase === "seeking") this.#dial();
+        return;
       case "connected":
         this.#phase = "joining";
         this.#heardMs = this.#nowMs;
+        this.#ask({ kind: "watch" }, { type: "watch" });
         return this.#join();
       case "unreachable":
         return this.#unreachable(input.problem);
@@ -166,28 +171,27 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
   // The connection
 
   #dial(): void {
-    this.#phase = "offline";
-    // Every server is tried once before the wait begins to grow.
-    const attempt = Math.floor(this.#attempts / this.#targetCount);
-    this.#attempts += 1;
-    this.#effects.push({ kind: "dial", target: this.#target, attempt });
+    const next = this.#targets.next();
+    this.#phase = next === undefined ? "seeking" : "offline";
+    if (next === undefined) return;
+    const { address, round: attempt } = next;
+    const isAgain = this.#wasReady;
+    this.#effects.push({ kind: "dial", address, attempt, isAgain });
   }
 
   #unreachable(problem: ChatProblem): void {
     this.#refusals = FINAL_CODES.has(problem.code) ? this.#refusals + 1 : 0;
-    if (this.#refusals >= this.#targetCount) return this.#finish(problem);
+    if (this.#refusals >= this.#targets.size) return this.#finish(problem);
     this.#effects.push({ kind: "trouble", problem });
-    this.#target = (this.#target + 1) % this.#targetCount;
     this.#dial();
   }
 
   #lost(problem: ChatProblem): void {
-    if (this.#phase === "idle" || this.#phase === "offline") return;
+    if (this.#phase !== "joining" && this.#phase !== "ready") return;
     this.#phase = "offline";
     if (this.#leaveUntilMs !== undefined) return this.#finish();
     this.#asked.clear();
-    this.#isCaughtUp = false;
-    this.#pushes = [];
+    this.#inbox.linkDown();
     this.#outbox.linkDown();
     this.#unreachable(problem);
   }
@@ -270,16 +274,15 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
     }
     if (typeof user === "string") this.#user = user;
     this.#phase = "ready";
-    this.#attempts = 0;
+    this.#targets.settle();
     this.#refusals = 0;
     this.#effects.push({
       kind: "ready",
       user: this.#user,
       again: this.#wasReady,
     });
-    if (!this.#shows) {
-      this.#isCaughtUp = true;
-    } else this.#catchUp();
+    if (this.#shows) this.#catchUp();
+    else this.#inbox.skip();
     this.#wasReady = true;
   }
 
@@ -341,7 +344,9 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
     switch (answer.type) {
       case "message":
         this.#see(answer.n);
-        return this.#pushed(answer);
+        return this.#shows ? this.#show(this.#inbox.pushed(answer)) : undefined;
+      case "view":
+        return this.#follow(answer);
       case "notice":
         // Some messages were not pushed: fetch them.
         if (answer.code === "missed" && this.#shows) this.#catchUp();
@@ -373,6 +378,10 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
         return this.#joined(fields);
       case "catch-up":
         return this.#caughtUp(fields);
+      case "watch": {
+        const view = readChatView(fields);
+        return view === undefined ? undefined : this.#follow(view);
+      }
       case "list": {
         this.#lists.shift();
         this.#effects.push({ kind: "listed", messages: messagesIn(fields) });
@@ -399,6 +408,9 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
         this.#effects.push({ kind: "list-failed", problem: { code, text } });
         return;
       case "ping":
+        return;
+      // An older server: the group is not followed, and nothing else is lost.
+      case "watch":
         return;
     }
   }
@@ -460,47 +472,39 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
 
   // Messages
 
-  #pushed(message: ChatMessage): void {
-    if (!this.#shows) return;
-    if (this.#isCaughtUp) return this.#show(message);
-    // What does not fit is fetched by the next list.
-    if (this.#pushes.length < PUSHES_WAITING_MAX) this.#pushes.push(message);
-  }
-
-  #show(message: ChatMessage): void {
-    if (message.n <= this.#shown) return;
-    this.#shown = message.n;
-    this.#effects.push({ kind: "show", message });
+  #show(messages: readonly ChatMessage[]): void {
+    for (const message of messages) {
+      this.#effects.push({ kind: "show", message });
+    }
   }
 
   /** Fetches what was not shown yet: unread at first, all of it after a break. */
   #catchUp(): void {
-    this.#isCaughtUp = false;
+    this.#inbox.fallBehind();
     if (this.#isAsked("catch-up")) return;
     this.#ask({ kind: "catch-up" }, {
       type: "list",
-      after: this.#shown,
+      after: this.shown,
       limit: CATCH_UP_LIMIT,
       seen: this.#seen,
-      ...!this.#wasReady && this.#shown === 0 && { unread: true },
+      ...!this.#wasReady && this.shown === 0 && { unread: true },
     });
   }
 
   #caughtUp(fields: Readonly<Record<string, unknown>>): void {
-    const { next, index } = fields;
-    for (const message of messagesIn(fields)) this.#show(message);
-    if (typeof next === "number") {
-      // All up to there were deleted, or are shown.
-      this.#shown = Math.max(this.#shown, next);
-      return this.#catchUp();
-    }
-    if (typeof index === "number") this.#shown = Math.max(this.#shown, index);
-    this.#isCaughtUp = true;
-    const pushes = this.#pushes;
-    this.#pushes = [];
-    for (const message of pushes) this.#show(message);
-    // Some were not kept: they are behind the last that was.
-    if (pushes.length === PUSHES_WAITING_MAX) this.#catchUp();
+    const { show, isMore } = this.#inbox.fetched(fields);
+    this.#show(show);
+    if (isMore) this.#catchUp();
+  }
+
+  // The group
+
+  #follow(view: ChatView): void {
+    this.#targets.follow(view);
+    const known = this.#view;
+    if (view.epoch === undefined || !isNewer(view, known)) return;
+    this.#view = view;
+    this.#effects.push({ kind: "view", view, isFirst: known === undefined });
   }
 
   // What follows from each step
@@ -509,7 +513,7 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
     if (this.#nowMs < this.#holdUntilMs) {
       return this.#wake(this.#holdUntilMs - this.#nowMs);
     }
-    if (this.#phase === "joining" && this.#asked.size === 0) this.#rejoin();
+    if (this.#phase === "joining" && !this.#isJoining) this.#rejoin();
     if (this.#phase === "ready") this.#send();
     if (this.#phase === "ready" && this.#isAllDone) return this.#leave();
     if (this.#phase === "ready" || this.#phase === "joining") {
@@ -517,7 +521,7 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
     }
     // Not before what is there is shown: it may be what is to be marked as read.
     const mayWant = !this.#hasEnded && !this.#wantsInput &&
-      this.#isCaughtUp && this.#outbox.hasRoom;
+      this.#inbox.isCaughtUp && this.#outbox.hasRoom;
     if (!mayWant) return;
     this.#wantsInput = true;
     this.#effects.push({ kind: "want-input" });
@@ -539,12 +543,12 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
       const seen = this.#seen;
       this.#ask({ kind: "list" }, { type: "list", limit, unread, seen });
     }
-    if (!this.#isCaughtUp && this.#shows) this.#catchUp();
+    if (!this.#inbox.isCaughtUp && this.#shows) this.#catchUp();
   }
 
   get #isAllDone(): boolean {
     if (this.#leaveUntilMs !== undefined) return true;
-    return this.#hasEnded && this.openCount === 0 && this.#isCaughtUp;
+    return this.#hasEnded && this.openCount === 0 && this.#inbox.isCaughtUp;
   }
 
   /** Ends the session; whatever comes of that, all is done. */
@@ -576,10 +580,10 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
   }
 }
 
-function messagesIn(
-  fields: Readonly<Record<string, unknown>>,
-): readonly ChatMessage[] {
-  const { messages } = fields;
-  if (!Array.isArray(messages)) return [];
-  return messages.flatMap((value) => readMessage(value) ?? []);
+/** Epochs of two groups are not compared: the one that is said last counts. */
+function isNewer(view: ChatView, known: ChatView | undefined): boolean {
+  if (known?.epoch === undefined || view.epoch === undefined) return true;
+  const isOther = view.group !== undefined && known.group !== undefined &&
+    view.group !== known.group;
+  return isOther || compareEpochs(view.epoch, known.epoch) > 0;
 }

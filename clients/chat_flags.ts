@@ -1,16 +1,10 @@
 /** The flags of `skein chat`. */
 
-import {
-  addressList,
-  choice,
-  duration,
-  path,
-} from "../nodes/host/flag_values.ts";
+import { choice, duration, path } from "../nodes/host/flag_values.ts";
 import {
   defaultFlag,
   type FlagTable,
   optionalFlag,
-  requiredFlag,
   switchFlag,
   variableOnly,
 } from "../nodes/host/flag_table.ts";
@@ -24,11 +18,13 @@ import { readSmallFile } from "../nodes/host/small_file.ts";
 import type { Address } from "../protocol/address.ts";
 import { PASSWORD_BYTES_MAX, readUserName } from "../protocol/chat.ts";
 import { WireError } from "../protocol/errors.ts";
+import { readWhere, type SearchSettings, whereFlags } from "./where_flags.ts";
 
 /** What `skein chat` is told to do. */
 export interface ChatFlags {
-  /** Client ports of chat servers, first choice first; one at least. */
+  /** Client ports of chat servers, first choice first; none: look for them. */
   readonly connect: readonly Address[];
+  readonly search: SearchSettings;
   /** Undefined: ask. */
   readonly user: string | undefined;
   /** Undefined: ask. */
@@ -61,12 +57,7 @@ const PASSWORD_FILE_BYTES_MAX = 65_536;
 
 /** For the completion of the whole `skein`. */
 export const chatFlagTable = {
-  connect: requiredFlag({
-    names: ["-c", "--connect"],
-    value: addressList(),
-    about: "Client ports of the servers: the first to use, then the others.",
-    variable: "SKEIN_CHAT",
-  }),
+  ...whereFlags,
   user: optionalFlag({
     names: ["-u", "--user"],
     value: userName(),
@@ -104,7 +95,8 @@ export const chatFlagTable = {
     names: ["--timeout"],
     value: duration({ msMin: 0, msMax: 24 * 3_600_000 }),
     defaultText: "1m, on a terminal never",
-    about: "Give up when nothing was acknowledged for so long; 0 is never.",
+    about:
+      "Give up when no server was found, or nothing acknowledged, for so long; 0 is never.",
     variable: "SKEIN_TIMEOUT",
   }),
   logLevel: defaultFlag({
@@ -130,7 +122,8 @@ export function parseChatClientFlags(
     program: "skein chat",
     about: CHAT_ABOUT,
     examples: [
-      ["skein chat -c HOST:8091", "asks for name and password"],
+      ["skein chat", "finds a group on this network, and asks for a name"],
+      ["skein chat -c HOST:8091", "goes to that server"],
       ["skein chat -c A:8091,B:8092 -u ann --register", "makes the account"],
       ["echo '@bob hi' | skein chat -c HOST:8091 -u ann", "sends what comes"],
     ],
@@ -139,7 +132,8 @@ export function parseChatClientFlags(
     envFile: host.envFile,
   });
   const { values } = flags;
-  const { password, warnings } = readPassword(flags);
+  const { connect, search, warnings } = readWhere(flags);
+  const { password, ...more } = readPassword(flags);
   const isTyped = host.stdinIsTerminal();
   if (!isTyped && values.user === undefined) {
     throw flags.refusal('"--user" is missing: nobody can be asked');
@@ -151,7 +145,8 @@ export function parseChatClientFlags(
   }
   const timeoutMs = values.timeout ?? (isTyped ? 0 : TIMEOUT_MS);
   return {
-    connect: values.connect,
+    connect,
+    search,
     user: values.user,
     password,
     register: values.register,
@@ -159,7 +154,7 @@ export function parseChatClientFlags(
     quiet: values.quiet,
     timeoutMs: timeoutMs === 0 ? undefined : timeoutMs,
     logLevel: values.logLevel,
-    warnings,
+    warnings: [...warnings, ...more.warnings],
   };
 }
 

@@ -1,6 +1,7 @@
 /** What somebody types into `skein chat`, and what is shown there. */
 
 import { type ChatMessage, checkText, readUserName } from "../protocol/chat.ts";
+import type { ChatView } from "../protocol/chat_view.ts";
 import { WireError } from "../protocol/errors.ts";
 import { escapeText } from "../nodes/host/text.ts";
 
@@ -140,4 +141,12 @@ export function showMessage(
   const head = `[${n} ${timeOf(time)}] ${escapeText(from)}: `;
   const indent = `\n${" ".repeat(head.length)}`;
   return head + lines.map(escapeText).join(indent);
+}
+
+/** A change of the group as a line: who leads from now on, and why. */
+export function showView({ epoch, leader, reason = "" }: ChatView): string {
+  const why = reason === "" ? "" : `; ${reason}`;
+  return escapeText(
+    `* epoch ${epoch?.counter ?? "?"}: ${leader ?? "nobody"} leads${why}`,
+  );
 }

@@ -1,117 +1,20 @@
-import { assert, assertEquals } from "@std/assert";
-import type { ChatEffect, ChatInput } from "../../clients/chat_contract.ts";
-import { ChatCore } from "../../clients/chat_core.ts";
-import { readAnswer } from "../../protocol/chat_answers.ts";
-import type { WireCode } from "../../protocol/errors.ts";
+import { assertEquals } from "@std/assert";
+import { CREDENTIALS, Driven, server, SESSION } from "./driven_chat.ts";
 
-const CREDENTIALS = { user: "ann", password: "correct horse", isNew: false };
-const SESSION = { session: "00c0ffee00c0ffee", secret: "5ec2e7" };
-
-/** A core, and a server that says what the test says. */
-class Driven {
-  readonly core: ChatCore;
-  nowMs = 0;
-  /** Effects but for writes, since they were last looked at. */
-  effects: ChatEffect[] = [];
-  /** Requests written and not answered yet. */
-  requests: Record<string, unknown>[] = [];
-
-  constructor(options: { targets?: number; shows?: boolean } = {}) {
-    const { targets = 2, shows = true } = options;
-    this.core = new ChatCore({ targetCount: targets, shows });
-  }
-
-  step(input: ChatInput): this {
-    for (const effect of this.core.step(input, this.nowMs)) {
-      if (effect.kind !== "write") {
-        this.effects.push(effect);
-        continue;
-      }
-      for (const line of effect.lines.split("\n").slice(0, -1)) {
-        this.requests.push(JSON.parse(line));
-      }
-    }
-    return this;
-  }
-
-  /** The oldest request not answered, and no other type than this. */
-  next(type: string): Record<string, unknown> {
-    const request = this.requests.shift();
-    assertEquals(request?.type, type, JSON.stringify(request));
-    assert(request !== undefined);
-    return request;
-  }
-
-  ok(type: string, fields: Record<string, unknown> = {}): this {
-    const { id } = this.next(type);
-    return this.says({ type: "ok", id, ...fields });
-  }
-
-  error(type: string, code: WireCode, more: Record<string, unknown> = {}) {
-    const { id } = this.next(type);
-    return this.says({ type: "error", id, code, text: code, ...more });
-  }
-
-  says(answer: Record<string, unknown>): this {
-    const read = readAnswer(JSON.stringify(answer));
-    assert(read !== undefined);
-    return this.step({ kind: "answer", answer: read });
-  }
-
-  message(n: number): this {
-    const [from, to, text, time] = ["bob", "ann", `text ${n}`, 0];
-    return this.says({ type: "message", n, from, to, text, time });
-  }
-
-  send(text: string): this {
-    const command = { kind: "send", to: "bob", text, line: 1 } as const;
-    return this.step({ kind: "command", command });
-  }
-
-  pass(ms: number): this {
-    this.nowMs += ms;
-    return this.step({ kind: "wake" });
-  }
-
-  lose(): this {
-    const problem = { code: "link-lost", text: "lost" } as const;
-    this.requests = [];
-    return this.step({ kind: "link-down", problem });
-  }
-
-  /** Effects of these kinds, in a few words each; all are forgotten. */
-  took(...kinds: ChatEffect["kind"][]): string[] {
-    const found = this.effects.filter(({ kind }) => kinds.includes(kind));
-    this.effects = [];
-    return found.map((effect) => {
-      switch (effect.kind) {
-        case "dial":
-          return `dial ${effect.target} ${effect.attempt}`;
-        case "show":
-          return `show ${effect.message.n}`;
-        case "result":
-          return `${effect.command.kind} ${effect.result.kind}`;
-        case "ready":
-          return effect.again ? "again" : "ready";
-        case "refused":
-          return `refused ${effect.problem.code}`;
-        case "done":
-          return `done ${effect.problem?.code ?? ""}`.trim();
-        default:
-          return effect.kind;
-      }
-    });
-  }
-
-  /** Logs in and has caught up. */
-  ready(index = 10): this {
-    this.step({ kind: "login", credentials: CREDENTIALS });
-    this.step({ kind: "connected" });
-    this.ok("login", { user: "ann", ...SESSION, index });
-    this.ok("list", { index, messages: [] });
-    this.effects = [];
-    return this;
-  }
+/** What server `s0` says of three servers, of which the last leads. */
+function view(counter: number, changes: Record<string, unknown> = {}) {
+  return {
+    node: "a",
+    epoch: { counter, store: "00c0ffee00c0ffee" },
+    leader: "c",
+    reason: "",
+    servers: [
+      { id: "a" },
+      { id: "b", address: "b:8091" },
+      { id: "c", address: "c:8091" },
+    ],
+    ...changes,
+  };
 }
 
 function listed(...numbers: number[]): Record<string, unknown> {
@@ -128,7 +31,7 @@ function listed(...numbers: number[]): Record<string, unknown> {
 Deno.test("chat core: logs in, shows what is unread and then what comes", () => {
   const driven = new Driven();
   driven.step({ kind: "login", credentials: CREDENTIALS });
-  assertEquals(driven.took("dial"), ["dial 0 0"]);
+  assertEquals(driven.took("dial"), ["dial s0 0"]);
   driven.step({ kind: "connected" });
   driven.ok("login", { user: "ann", ...SESSION, index: 10 });
   // It comes while the unread ones are on their way, and once more among them.
@@ -162,7 +65,7 @@ Deno.test("chat core: after a loss it resumes elsewhere, sends again under the s
   driven.message(12);
   assertEquals(driven.took("show", "result"), ["send ok", "show 12"]);
   driven.lose();
-  assertEquals(driven.took("dial", "trouble"), ["trouble", "dial 1 0"]);
+  assertEquals(driven.took("dial", "trouble"), ["trouble", "dial s1 0"]);
   driven.step({ kind: "connected" });
   const resume = driven.requests[0];
   assertEquals([resume.session, resume.secret, resume.seen], [
@@ -260,7 +163,7 @@ Deno.test("chat core: every server is tried once before the wait grows", () => {
   const problem = { code: "link-lost", text: "refused" } as const;
   for (let i = 0; i < 4; i++) driven.step({ kind: "unreachable", problem });
   assertEquals(driven.took("dial"), [
-    ...["dial 0 0", "dial 1 0", "dial 0 1", "dial 1 1", "dial 0 2"],
+    ...["dial s0 0", "dial s1 0", "dial s0 1", "dial s1 1", "dial s0 2"],
   ]);
 });
 
@@ -286,7 +189,7 @@ Deno.test("chat core: a server that stops, or cuts it off, sends it to another",
   for (const code of ["shutting-down", "slow-consumer", "timeout"] as const) {
     const driven = new Driven().ready();
     driven.says({ type: "error", code, text: code });
-    assertEquals(driven.took("close", "dial"), ["close", "dial 1 0"], code);
+    assertEquals(driven.took("close", "dial"), ["close", "dial s1 0"], code);
   }
 });
 
@@ -297,7 +200,7 @@ Deno.test("chat core: a quiet connection is asked whether it is one, and left if
   driven.pass(10_000);
   driven.next("ping");
   driven.pass(10_000);
-  assertEquals(driven.took("close", "dial"), ["close", "dial 1 0"]);
+  assertEquals(driven.took("close", "dial"), ["close", "dial s1 0"]);
 });
 
 Deno.test("chat core: at the end of the input all is awaited, then the session ended", () => {
@@ -361,4 +264,104 @@ Deno.test("chat core: no more than 64 commands are on their way", () => {
   assertEquals(driven.requests.length, 64);
   driven.ok("send", { seq: 1, n: 11 });
   assertEquals(driven.requests.length, 64);
+});
+
+Deno.test("chat core: the group is followed from the first word on, before any login", () => {
+  const driven = new Driven({ targets: 1 });
+  driven.step({ kind: "login", credentials: CREDENTIALS });
+  driven.step({ kind: "connected" });
+  driven.watched(view(6));
+  driven.error("login", "busy", { retryMs: 100 });
+  driven.says({ type: "view", ...view(7) });
+  assertEquals(driven.took("view"), ["follows 6", "epoch 7"]);
+});
+
+Deno.test("chat core: after a loss the leader comes first, then the other servers, the lost one last", () => {
+  const driven = new Driven({ targets: 1 }).ready();
+  driven.watched(view(6));
+  driven.lose();
+  assertEquals(driven.took("dial"), ["dial c 0"]);
+  assertEquals(driven.fails(4), [
+    "dial b 0",
+    "dial s0 0",
+    "dial c 1",
+    "dial b 1",
+  ]);
+});
+
+Deno.test("chat core: a lost leader is tried last, and the one that another server tells of first", () => {
+  const driven = new Driven({ targets: 1 }).ready();
+  driven.watched(view(6, { leader: "a" }));
+  driven.lose();
+  assertEquals(driven.took("dial"), ["dial b 0"]);
+  driven.step({ kind: "connected" });
+  const servers = [{ id: "b" }, { id: "c", address: "c:8091" }];
+  driven.watched(view(7, { node: "b", servers }));
+  driven.ok("resume", { user: "ann", index: 12 });
+  driven.lose();
+  assertEquals(driven.took("view", "dial"), ["epoch 7", "dial c 0"]);
+});
+
+Deno.test("chat core: servers that come and go are followed, given ones are kept", () => {
+  const driven = new Driven({ targets: 2 }).ready();
+  driven.watched(view(6));
+  const servers = [{ id: "a" }, { id: "d", address: "d:8091" }];
+  driven.says({ type: "view", ...view(7, { leader: "d", servers }) });
+  driven.lose();
+  assertEquals(driven.took("dial"), ["dial d 0"]);
+  assertEquals(driven.fails(3), ["dial s1 0", "dial s0 0", "dial d 1"]);
+});
+
+Deno.test("chat core: an address that is not known to one server any more is kept from another", () => {
+  const driven = new Driven({ targets: 1 }).ready();
+  driven.watched(view(6));
+  const servers = [{ id: "a" }, { id: "b" }, { id: "c" }];
+  driven.says({ type: "view", ...view(7, { servers }) });
+  driven.lose();
+  assertEquals(driven.took("dial"), ["dial c 0"]);
+});
+
+Deno.test("chat core: a view that is shown was never seen before, and none goes back", () => {
+  const driven = new Driven().ready();
+  driven.watched(view(6));
+  driven.says({ type: "view", ...view(8) });
+  driven.says({ type: "view", ...view(8) });
+  driven.lose();
+  driven.step({ kind: "connected" });
+  driven.watched(view(7));
+  driven.says({ type: "view", ...view(9) });
+  assertEquals(driven.took("view"), ["follows 6", "epoch 8", "epoch 9"]);
+});
+
+Deno.test("chat core: a view of another group counts, whatever its epoch", () => {
+  const driven = new Driven().ready();
+  driven.watched(view(6, { group: "0000000000000001" }));
+  driven.says({ type: "view", ...view(2, { group: "0000000000000002" }) });
+  assertEquals(driven.took("view"), ["follows 6", "epoch 2"]);
+});
+
+Deno.test("chat core: a server that cannot be followed serves all the same", () => {
+  const driven = new Driven({ targets: 1 }).ready();
+  driven.says({
+    ...{ type: "error", id: driven.watches[0], code: "invalid-message" },
+    text: '"type" is "watch"',
+  });
+  driven.send("a");
+  driven.ok("send", { seq: 1, n: 11 });
+  assertEquals(driven.took("result", "close"), ["send ok"]);
+});
+
+Deno.test("chat core: without a server it waits until some are found, and takes more in while it looks on", () => {
+  const driven = new Driven({ targets: 0 });
+  driven.step({ kind: "login", credentials: CREDENTIALS });
+  assertEquals(driven.took("dial", "done"), []);
+  driven.step({ kind: "found", addresses: [server("l"), server("m")] });
+  assertEquals(driven.took("dial"), ["dial l 0"]);
+  driven.step({ kind: "found", addresses: [server("n"), server("l")] });
+  assertEquals(driven.fails(4), [
+    "dial n 0",
+    "dial m 0",
+    "dial n 1",
+    "dial l 1",
+  ]);
 });

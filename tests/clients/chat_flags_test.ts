@@ -5,10 +5,18 @@ import {
   chatFlagTable,
   parseChatClientFlags,
 } from "../../clients/chat_flags.ts";
+import { DISCOVER_UDP } from "../../nodes/host/discovery/discover_flags.ts";
 import { completeCommands, FlagsExit } from "../../nodes/host/flags.ts";
+
+const SEARCH = {
+  where: { kind: "static", addresses: [{ host: "a", port: 8091 }] },
+  cluster: "skein",
+  key: undefined,
+} as const;
 
 const DEFAULTS: ChatFlags = {
   connect: [{ host: "a", port: 8091 }],
+  search: SEARCH,
   user: undefined,
   password: undefined,
   register: false,
@@ -45,8 +53,17 @@ Deno.test("chat flags: each flag and each variable sets its value", () => {
   for (
     const [line, env, changes] of [
       ["-c a:8091", {}, {}],
-      ["-c a:1,b:2", {}, { connect: two }],
-      ["", { SKEIN_CHAT: "a:1,b:2" }, { connect: two }],
+      ["-c a:1,b:2", {}, {
+        connect: two,
+        search: { ...SEARCH, where: { kind: "static", addresses: two } },
+      }],
+      ["", {}, {
+        connect: [],
+        search: { ...SEARCH, where: DISCOVER_UDP },
+      }],
+      ["-c a:8091 --cluster lab", {}, {
+        search: { ...SEARCH, cluster: "lab" },
+      }],
       ["-c a:8091 -u ann", {}, { user: "ann" }],
       ["-c a:8091 --user zoe\u0308", {}, { user: "zoë" }],
       ["-c a:8091", { SKEIN_USER: "ann" }, { user: "ann" }],
@@ -91,7 +108,6 @@ Deno.test("chat flags: the password file's first line counts, and who may read i
 });
 
 Deno.test("chat flags: what is wrong is said with the value", () => {
-  assert(refusal("").includes('"--connect" is missing'));
   assert(refusal("-c a:8091 -u a/b").includes("Cannot take a name"));
   assert(refusal("-c a").includes('"a" is not an address'));
 });

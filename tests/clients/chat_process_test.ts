@@ -3,8 +3,8 @@ import { formatAddress } from "../../protocol/address.ts";
 import { LiveGroup, LiveServer } from "../nodes/chat/live_service.ts";
 import { program } from "../process/program.ts";
 import { RunningProcess } from "../process/running_process.ts";
+import { Terminal, terminalTest } from "./terminal.ts";
 
-const SCRIPT_MISSING = scriptMissing();
 const CTRL_C = "\x03";
 const CTRL_D = "\x04";
 const PASSWORD = "correct horse";
@@ -114,53 +114,15 @@ Deno.test("skein chat: Ctrl-C ends a client that waits for nothing, at once and 
   assertEquals((await process.ended()).code, 0);
 });
 
-/** A program on a terminal of its own: what is fed to it is typed. */
-class Terminal extends RunningProcess {
-  constructor(run: Run) {
-    const quoted = command(run).map((word) => `'${word}'`);
-    super({
-      name: "terminal",
-      command: ["script", "-qefc", `exec ${quoted.join(" ")}`, "/dev/null"],
-      folder: "/",
-      environment: { TERM: "xterm", ...run.environment },
-    });
-  }
-
-  /** Waits until the screen was sent something since the last time, and types. */
-  async types(text: string, after: RegExp): Promise<void> {
-    await this.shows(after);
-    await this.feed(encode(text));
-  }
-
-  async shows(pattern: RegExp): Promise<void> {
-    await this.until(`the screen shows ${pattern}`, () => {
-      const rest = this.outputText().slice(this.#seen);
-      const match = pattern.exec(rest);
-      if (match === null) return false;
-      this.#seen += match.index + match[0].length;
-      return true;
-    }).catch((error) => {
-      throw new Error(`${error.message}\n${this.outputText()}`);
-    });
-  }
-  #seen = 0;
-}
-
-function terminalTest(name: string, fn: () => Promise<void>): void {
-  Deno.test({
-    name: SCRIPT_MISSING === undefined
-      ? name
-      : `${name} (skipped: ${SCRIPT_MISSING})`,
-    ignore: SCRIPT_MISSING !== undefined,
-    fn,
-  });
+function onTerminal(run: Run): Terminal {
+  return new Terminal(command(run), run.environment);
 }
 
 terminalTest(
   "skein chat: a person registers, sends, views and deletes",
   async () => {
     await using server = new LiveServer();
-    await using terminal = new Terminal({ servers: [server] });
+    await using terminal = onTerminal({ servers: [server] });
     await terminal.types("1\r", /1 to 6: /);
     await terminal.types("ann\r", /Name: /);
     await terminal.types(`${PASSWORD}\r`, /Password of ann: /);
@@ -183,7 +145,7 @@ terminalTest(
     await using server = new LiveServer();
     const servers = [server];
     const environment = { SKEIN_PASSWORD: PASSWORD };
-    await using terminal = new Terminal({
+    await using terminal = onTerminal({
       servers,
       environment,
       args: ["-u", "ann", "--register"],
@@ -204,7 +166,7 @@ terminalTest(
     await using server = new LiveServer();
     const servers = [server];
     await chat({ servers, args: ["-u", "ann", "--register"] }, "");
-    await using terminal = new Terminal({ servers, args: ["-u", "ann"] });
+    await using terminal = onTerminal({ servers, args: ["-u", "ann"] });
     await terminal.types("wrong one\r", /Password of ann: /);
     await terminal.types(
       `${PASSWORD}\r`,
@@ -214,18 +176,3 @@ terminalTest(
     assertEquals((await terminal.ended()).code, 0);
   },
 );
-
-function scriptMissing(): string | undefined {
-  try {
-    const { success } = new Deno.Command("script", {
-      args: ["-qec", "true", "/dev/null"],
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-    }).outputSync();
-    return success ? undefined : "script does not work";
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "script is missing";
-    throw error;
-  }
-}

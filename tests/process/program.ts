@@ -26,6 +26,7 @@ const FROM_CHECKOUT = {
   "skein": [
     "--allow-net",
     "--allow-read",
+    "--allow-sys=networkInterfaces",
     "--allow-env=SKEIN_*",
     MAIN,
     "client",
