@@ -2,7 +2,9 @@
 
 import type { Address } from "../../protocol/address.ts";
 import { formatError } from "../../protocol/chat_answers.ts";
+import type { Advert } from "../../protocol/discovery.ts";
 import type { Identity } from "../../protocol/handshake.ts";
+import { serveDiscoverAsk } from "../host/discovery/tcp_answer.ts";
 import type { LinesFrom } from "../host/listener.ts";
 import { Listener } from "../host/listener.ts";
 import type { Log } from "../host/log.ts";
@@ -12,7 +14,7 @@ import type { ChatService } from "./service.ts";
 /** Connections of clients at once, unless something else is said. */
 export const CLIENTS_MAX = 10_000;
 
-/** How long a framed stranger, who is refused anyway, may be silent. */
+/** How long somebody who comes with frames may be silent. */
 const SILENT_MS_MAX = 3_000;
 
 /** Where to listen, and for whom. */
@@ -26,6 +28,11 @@ export interface ClientPortOptions {
   readonly connectionsMax?: number;
   readonly service: ChatService;
   readonly log: Log;
+  /**
+   * What this node says of itself to whoever looks for it with frames; without
+   * it nobody is taken who comes with frames.
+   */
+  advert?(): Advert;
 }
 
 /**
@@ -35,17 +42,21 @@ export interface ClientPortOptions {
  * @throws {Error} The system's error, when the address cannot be used.
  */
 export function openClientPort(options: ClientPortOptions): Listener {
-  const { listen, clientsFrom, self, key, service, log } = options;
+  const { listen, clientsFrom, self, key, service, log, advert } = options;
   const listener = new Listener({
     listen,
-    greeting: { self, accepts: [], ...(key !== undefined && { key }) },
+    greeting: {
+      self,
+      accepts: advert === undefined ? [] : ["client"],
+      ...(key !== undefined && { key }),
+    },
     silentMsMax: SILENT_MS_MAX,
     lines: clientsFrom,
     connectionsMax: options.connectionsMax ?? CLIENTS_MAX,
     log,
-    // No role is accepted here, so no handshake comes to its end.
-    onLink: ({ link }) => {
-      link.abort();
+    onLink: async (open) => {
+      if (advert === undefined) open.link.abort();
+      else await serveDiscoverAsk(open, advert);
       listener.release();
     },
     onLines: (link, first) =>

@@ -7,6 +7,9 @@ import type { Log } from "../log.ts";
 /** How long SRV records are waited for; many a resolver drops such questions. */
 const SRV_WAIT_MS = 1_000;
 
+/** How long such a resolver is not asked again. */
+const SRV_AGAIN_AFTER_MS = 30_000;
+
 /** SRV records that are followed, by priority. */
 const TARGETS_MAX = 32;
 
@@ -22,7 +25,8 @@ export interface DnsNamesOptions {
 /** What a name stands for, looked up anew each time. */
 export class DnsNames {
   readonly #options: DnsNamesOptions;
-  #problem: string | undefined;
+  #isNoted = false;
+  #srvNotBeforeMs = -Infinity;
 
   constructor(options: DnsNamesOptions) {
     this.#options = options;
@@ -41,12 +45,13 @@ export class DnsNames {
     const found = targets.length === 0
       ? plain
       : (await Promise.all(targets.map((one) => this.#resolve(one)))).flat();
-    if (found.length > 0) this.#problem = undefined;
+    if (found.length > 0) this.#isNoted = false;
     return found;
   }
 
   /** Hosts and ports of `_skein._tcp.NAME`. */
   async #targets(): Promise<readonly Address[]> {
+    if (performance.now() < this.#srvNotBeforeMs) return [];
     try {
       const records = await Deno.resolveDns(
         `_skein._tcp.${this.#options.name}`,
@@ -56,8 +61,12 @@ export class DnsNames {
       return records.toSorted((a, b) => a.priority - b.priority)
         .slice(0, TARGETS_MAX)
         .map(({ target, port }) => ({ host: target, port }));
-    } catch {
-      // There are none, or nobody who says so: most names have none.
+    } catch (error) {
+      // Most names have none; others have nobody who says so, and are not to
+      // wait for it each time.
+      if (!(error instanceof Deno.errors.NotFound)) {
+        this.#srvNotBeforeMs = performance.now() + SRV_AGAIN_AFTER_MS;
+      }
       return [];
     }
   }
@@ -73,9 +82,9 @@ export class DnsNames {
   }
 
   #note(host: string, error: unknown): void {
+    if (this.#isNoted) return;
+    this.#isNoted = true;
     const reason = error instanceof Error ? error.message : String(error);
-    if (reason === this.#problem) return;
-    this.#problem = reason;
     this.#options.log.info(`"${host}" does not resolve yet`, { reason });
   }
 }
