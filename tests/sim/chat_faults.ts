@@ -6,6 +6,7 @@ import {
   type StoreId,
 } from "../../protocol/epoch.ts";
 import { isMajority, type View } from "../../protocol/view.ts";
+import type { DiscoveryEffect } from "../../election/discovery_contract.ts";
 import type { ReplicaEffect } from "../../nodes/chat/contract.ts";
 import type { FaultKind, FaultPlan } from "./chat_dramas.ts";
 import type { ChatChecker } from "./chat_checker.ts";
@@ -64,7 +65,10 @@ export class ChatFaults {
   }
 
   /** Whether the process dies now; maybe whoever it spoke to is next. */
-  mayCrashAfter(node: SimulatedReplica, effect: ReplicaEffect): boolean {
+  mayCrashAfter(
+    node: SimulatedReplica,
+    effect: ReplicaEffect | DiscoveryEffect,
+  ): boolean {
     const { kinds, turningPoints, turningChance } = this.#plan;
     if (this.isOver || turningPoints.length === 0) return false;
     const kind = effect.kind === "send" ? effect.message.kind : effect.kind;
@@ -194,7 +198,7 @@ export class ChatFaults {
       if (node.life !== life || !node.machine.isUp) return;
       world.note(() => `${node.name} LEAVES unheard`);
       node.crash();
-      this.#victims.ended(node, "left");
+      this.#victims.ended(node, "failed");
     });
   }
 

@@ -273,3 +273,17 @@ export class Links {
     }
   }
 }
+
+/** Why a node that has said hello is not linked: the checks of `nodes/chat/peer_checks.ts`. */
+export function whyNotLinked(
+  end: LinkEnd,
+  { self, peer, old }: { self: Peer; peer: Peer; old: LinkEnd | undefined },
+): string | undefined {
+  const isForeign = self.group !== undefined && peer.group !== undefined &&
+    self.group !== peer.group;
+  if (isForeign) return "other-group";
+  const isOfLower = ({ isDialer }: LinkEnd) => isDialer === (self.id < peer.id);
+  const isKept = old?.peer?.incarnation === peer.incarnation &&
+    isOfLower(old) && !isOfLower(end);
+  return isKept ? "busy" : undefined;
+}

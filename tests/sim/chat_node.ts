@@ -15,7 +15,7 @@ import type {
 import { ReplicaCore } from "../../nodes/chat/core.ts";
 import type { ChatChecker } from "./chat_checker.ts";
 import { SimulatedDisk, SimulatedLog } from "./chat_disk.ts";
-import type { Endpoint, LinkEnd } from "./chat_links.ts";
+import { type Endpoint, type LinkEnd, whyNotLinked } from "./chat_links.ts";
 import { CoreTimer, SkewedClock } from "./core_timer.ts";
 import { ReplicaDialer } from "./chat_dialer.ts";
 import { SimulatedService } from "./chat_service.ts";
@@ -30,6 +30,8 @@ import { describeMessage, isBeat } from "./chat_wire.ts";
 import { Machine } from "./world.ts";
 
 const SERVICE_TICK_MS = 250;
+/** How long a process goes on after its group has ended, at most. */
+const ANEW_MS_MAX = 30;
 
 export class SimulatedReplica implements Endpoint {
   readonly name: string;
@@ -63,6 +65,7 @@ export class SimulatedReplica implements Endpoint {
   #isApplying = false;
   #isCompacting = false;
   #timer: CoreTimer | undefined;
+  #isEnding = false;
 
   constructor(around: ChatSurroundings, plan: ReplicaPlan) {
     this.name = plan.name;
@@ -134,6 +137,10 @@ export class SimulatedReplica implements Endpoint {
     if (!this.machine.isUp) return;
     this.machine.crash();
     this.disk.crash();
+    if (this.#isEnding && this.groupId !== undefined) {
+      this.#replaceDisk([...this.disk.dissolved, this.groupId]);
+    }
+    this.#isEnding = false;
     this.#around.links.crashed(this);
     this.core = undefined;
     this.companion = undefined;
@@ -153,8 +160,26 @@ export class SimulatedReplica implements Endpoint {
   /** The directory is gone; the next start is that of a new store. */
   loseDisk(): void {
     this.#around.world.note(() => `${this.name} LOSES ITS DISK`);
+    this.#replaceDisk();
+  }
+
+  /** The group has ended, durably: soon this begins as a new store. */
+  beginAnew(): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.#around.world.note(() => `${this.name} begins anew`);
+    const { random } = this.#around.world;
+    this.machine.later(random.next() * ANEW_MS_MAX, () => {
+      this.crash();
+      this.start();
+    });
+  }
+
+  /** A new directory, which remembers at most what ended in the old one. */
+  #replaceDisk(dissolved: readonly StoreId[] = []): void {
     this.disk.isLost = true;
     this.disk = this.#around.newDisk();
+    this.disk.dissolved = dissolved;
     this.state = new ChatState();
   }
 
@@ -204,7 +229,7 @@ export class SimulatedReplica implements Endpoint {
 
   up(end: LinkEnd, peer: Peer): void {
     const old = this.#links.get(peer.id);
-    const problem = this.#whyNotLinked(end, { peer, old });
+    const problem = whyNotLinked(end, { self: this.hello(), peer, old });
     if (problem !== undefined) return this.#around.links.close(end, problem);
     this.#around.world.note(() => `${this.name} up ${peer.id}`);
     if (old !== undefined) {
@@ -215,22 +240,6 @@ export class SimulatedReplica implements Endpoint {
     this.#byStore.set(peer.store, end);
     this.#dialer.stop(peer.id);
     this.step({ kind: "peer-up", peer });
-  }
-
-  /** The checks of `nodes/chat/peer_checks.ts`. */
-  #whyNotLinked(
-    end: LinkEnd,
-    { peer, old }: { peer: Peer; old: LinkEnd | undefined },
-  ): string | undefined {
-    const { group } = this.hello();
-    const isForeign = group !== undefined && peer.group !== undefined &&
-      group !== peer.group;
-    if (isForeign) return "other-group";
-    const isOfLower = ({ isDialer }: LinkEnd) =>
-      isDialer === (this.name < peer.id);
-    const isKept = old?.peer?.incarnation === peer.incarnation &&
-      isOfLower(old) && !isOfLower(end);
-    return isKept ? "busy" : undefined;
   }
 
   message(end: LinkEnd, message: ReplicaMessage): void {
@@ -346,7 +355,7 @@ export class SimulatedReplica implements Endpoint {
       checker.leads(this, state.view);
     }
     this.service?.groupChanged(state);
-    this.companion?.regrouped(state);
+    this.companion?.changed();
   }
 
   // The log and the acceptor's state.
@@ -376,7 +385,10 @@ export class SimulatedReplica implements Endpoint {
   #newSyncs(): DiskSyncs {
     return new DiskSyncs(this.machine, this.disk, {
       durable: (write) => this.step({ kind: "durable", write }),
-      saved: (number) => this.step({ kind: "saved", number }),
+      saved: (number) => {
+        this.step({ kind: "saved", number });
+        this.companion?.changed();
+      },
       failed: () => {
         this.#around.world.note(() => `${this.name} SYNC FAILED`);
         this.crash();
@@ -441,7 +453,7 @@ export class SimulatedReplica implements Endpoint {
       const applied = this.state.apply(entry);
       checker.applied(this, this.state, applied);
       this.service?.applied(applied);
-      this.companion?.applied(this.state);
+      this.companion?.changed();
     }
   }
 

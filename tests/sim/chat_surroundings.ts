@@ -1,9 +1,9 @@
 /** What a simulated node is given, and what it has to do with. */
 
 import type { StoreId } from "../../protocol/epoch.ts";
+import type { DiscoveryEffect } from "../../election/discovery_contract.ts";
 import type { NodeKind } from "../../protocol/view.ts";
 import type {
-  GroupState,
   ReplicaEffect,
   ReplicaOptions,
 } from "../../nodes/chat/contract.ts";
@@ -11,7 +11,6 @@ import type { ChatChecker } from "./chat_checker.ts";
 import type { SimulatedDisk } from "./chat_disk.ts";
 import type { Links } from "./chat_links.ts";
 import type { SimulatedReplica } from "./chat_node.ts";
-import type { ChatState } from "./chat_state.ts";
 import type { World } from "./world.ts";
 
 /** What a node shares with all others. */
@@ -33,7 +32,10 @@ export interface ChatSurroundings {
   newId(): string;
   newDisk(): SimulatedDisk;
   /** The worst moments for a crash are just after a word or a write. */
-  mayCrashAfter(node: SimulatedReplica, effect: ReplicaEffect): boolean;
+  mayCrashAfter(
+    node: SimulatedReplica,
+    effect: ReplicaEffect | DiscoveryEffect,
+  ): boolean;
   /** The process has ended by itself. */
   ended(node: SimulatedReplica, why: "left" | "failed"): void;
   /** What else runs in this process, which has just started. */
@@ -42,9 +44,8 @@ export interface ChatSurroundings {
 
 /** What runs beside the core, and hears of it; one for each process. */
 export interface Companion {
-  regrouped(state: GroupState): void;
-  /** An entry was applied; whatever comes of it is done later. */
-  applied(state: ChatState): void;
+  /** A view, or what is kept, is not what it was; whatever comes of it is done later. */
+  changed(): void;
 }
 
 /** How one node differs from others. */

@@ -1,12 +1,7 @@
 /** Whole replicated groups in simulated time, from one seed, with everything that can break. */
 
-import { isSameEpoch } from "../../protocol/epoch.ts";
-import { compareRank, type View } from "../../protocol/view.ts";
 import { DEFAULT_TIMING } from "../../nodes/chat/contract.ts";
-import type {
-  ReplicaEffect,
-  ReplicaTiming,
-} from "../../nodes/chat/contract.ts";
+import type { ReplicaTiming } from "../../nodes/chat/contract.ts";
 import { type HistoryEvent, HistoryRecorder } from "../history/history.ts";
 import { ChatChecker } from "./chat_checker.ts";
 import { SimulatedClient } from "./chat_client.ts";
@@ -21,6 +16,7 @@ import {
 import { Links } from "./chat_links.ts";
 import { SimulatedReplica } from "./chat_node.ts";
 import type { ChatSurroundings } from "./chat_surroundings.ts";
+import { missingOf } from "./chat_whole.ts";
 import { throughWire } from "./chat_wire.ts";
 import { Random } from "./random.ts";
 import { World } from "./world.ts";
@@ -203,7 +199,9 @@ class SimulatedGroup implements ChatSurroundings, Victims {
     return disk;
   }
 
-  mayCrashAfter(node: SimulatedReplica, effect: ReplicaEffect): boolean {
+  mayCrashAfter(
+    ...[node, effect]: Parameters<ChatFaults["mayCrashAfter"]>
+  ): boolean {
     return this.faults.mayCrashAfter(node, effect);
   }
 
@@ -315,52 +313,13 @@ class SimulatedGroup implements ChatSurroundings, Victims {
     checker.fail(`not live: there is not ${missing}`);
   }
 
-  /** What is still missing; undefined if all that live are as they should be. */
+  /** What is still missing; undefined if all is as it should be. */
   #missing(): string | undefined {
-    const living = this.#living();
-    const view = this.checker.newestActive;
-    if (view === undefined) return "a view";
-    if (view.previousVoters !== undefined) return "an end of the last voters";
-    for (const { name, kind, group, disk, state, service, isAwake } of living) {
-      if (!isAwake) return `${name} itself`;
-      if (
-        group?.view === undefined ||
-        !isSameEpoch(group.view.epoch, view.epoch)
-      ) {
-        return `${name} in the newest view`;
-      }
-      const isServer = kind === "server";
-      if (isServer && !view.members.includes(disk.store)) {
-        return `${name} in sync`;
-      }
-      if (!view.voters.includes(disk.store)) return `the vote of ${name}`;
-      if (!isServer) continue;
-      if (!group.isWritable) return `${name} being writable`;
-      if (state.index !== this.checker.commitIndex) return `all at ${name}`;
-      if (service?.openCount !== 0) {
-        return `answers of ${name}: ${service?.describe()}`;
-      }
-    }
-    for (const client of this.clients) {
-      if (client.openCount > 0) return `answers: ${client.describe()}`;
-    }
-    return this.#missingOf(view);
-  }
-
-  #missingOf(view: View): string | undefined {
-    const living = this.#living();
-    for (const member of view.members) {
-      if (living.some(({ disk }) => disk.store === member)) continue;
-      return `a view without ${view.nodes[member].id}, who is dead`;
-    }
-    if (this.options.sticky) return undefined;
-    const servers = living.filter(({ kind }) => kind === "server");
-    const highest = servers.reduce((a, b) =>
-      compareRank(a.hello(), b.hello()) > 0 ? a : b
-    );
-    return highest.disk.store === view.primary
-      ? undefined
-      : `the lead of ${highest.name}`;
+    const { checker, options: { sticky } } = this;
+    const missing = missingOf({ checker, living: this.#living(), sticky });
+    if (missing !== undefined) return missing;
+    const open = this.clients.find(({ openCount }) => openCount > 0);
+    return open === undefined ? undefined : `answers: ${open.describe()}`;
   }
 
   /** One more read of every list ends the history: it says what became of all. */
