@@ -48,6 +48,8 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
   readonly #departure: Departure;
   #primary: Primary | undefined;
   #follower: Follower | undefined;
+  /** Whether it led the view before the one that is being made. */
+  #hasLed = false;
   /** Since when no active view is known. */
   #inactiveSinceMs = 0;
   #patienceMs = 0;
@@ -380,15 +382,21 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     this.#context.isActive = true;
     this.#mustLook = true;
     this.#elector.calm();
-    const { view, membership, nowMs } = this.#context;
+    const { view, membership, nowMs, self, options } = this.#context;
     if (view === undefined) return;
     // Until now it had no reason to speak to this node.
     membership.heard(view.primary, nowMs);
+    const leader = this.#context.nameOf(view.primary);
+    if (this.#hasLed && view.primary !== self) {
+      this.#context.note(
+        "info",
+        `${options.self.id} steps down, ${leader} takes over`,
+      );
+    }
+    this.#hasLed = false;
     this.#context.note(
       "info",
-      `Epoch ${view.epoch.counter}: ${
-        this.#context.nameOf(view.primary)
-      } leads ${
+      `Epoch ${view.epoch.counter}: ${leader} leads ${
         view.members.map((store) => this.#context.nameOf(store)).sort().join(
           ", ",
         )
@@ -418,13 +426,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
 
   /** Something higher was promised here: the view accepted so far is over. */
   #onPromised(): void {
-    const { options, view } = this.#context;
-    if (this.#primary !== undefined && view !== undefined) {
-      this.#context.note(
-        "info",
-        `${options.self.id} steps down: it leads epoch ${view.epoch.counter} no more`,
-      );
-    }
+    this.#hasLed ||= this.#primary !== undefined;
     this.#primary?.stop();
     this.#primary = undefined;
     this.#follower = undefined;

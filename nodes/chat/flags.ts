@@ -7,7 +7,13 @@ import {
   optionalFlag,
   switchFlag,
 } from "../host/flag_table.ts";
-import { address, byteSize, choice, wholeNumber } from "../host/flag_values.ts";
+import {
+  address,
+  byteSize,
+  choice,
+  duration,
+  wholeNumber,
+} from "../host/flag_values.ts";
 import {
   type Environment,
   type ParsedFlags,
@@ -27,7 +33,13 @@ export type ClientsFrom = "loopback" | "private" | "any";
 /** What a chat server is told to do. */
 export interface ChatSettings extends NodeSettings {
   readonly listenClients: Address;
+  /** Whether another port will do if that one is in use. */
+  readonly mayMoveClientPort: boolean;
   readonly clientsFrom: ClientsFrom;
+  /** Leave the group for good when told to stop. */
+  readonly leavesOnExit: boolean;
+  /** Take the vote of a node that is dead for so long, in ms; undefined: never. */
+  readonly forgetAfterMs: number | undefined;
   /** Whoever has the highest leads, then whoever has the highest id. */
   readonly priority: number;
   /** A working primary of lower rank is left to lead. */
@@ -85,6 +97,20 @@ const table = {
     about: "Leave a primary of lower rank to lead while it works.",
     variable: "SKEIN_STICKY",
   }),
+  leaveOnExit: switchFlag({
+    names: ["--leave-on-exit"],
+    about:
+      "Leave the group for good when told to stop: the others no longer count on this server's vote.",
+    variable: "SKEIN_LEAVE_ON_EXIT",
+  }),
+  forgetAfter: optionalFlag({
+    names: ["--forget-after"],
+    value: duration({ msMin: 1_000, msMax: 30 * 24 * 3_600_000 }),
+    defaultText: "never",
+    about:
+      "Take the vote of a server or witness that is dead for so long, one at a time; whoever comes back joins again. Say it to all servers.",
+    variable: "SKEIN_FORGET_AFTER",
+  }),
   passwordCost: defaultFlag({
     names: ["--password-cost"],
     value: wholeNumber({ min: 10, max: 17 }),
@@ -128,7 +154,9 @@ export function parseChatFlags(
     about:
       "A server of the replicated chat: keeps every acknowledged message while a majority of servers and witnesses, one server among them, lives.",
     examples: [
-      ["skein-chat", "one server alone, to try it"],
+      ["skein-chat", "finds its group, or begins one"],
+      ["skein-chat --discover dns:chat.lab", "finds it behind a name"],
+      ["skein-chat --discover static", "one server alone, to try it"],
       ["skein-chat --server-number 2", "server 2 of the group in .env"],
       ["skein-chat --id a --server a=HOST1:8081 …", "without an .env"],
       ["skein-chat recover --help", "when a majority is lost for good"],
@@ -150,7 +178,11 @@ export function parseChatFlags(
   return {
     ...node,
     listenClients,
+    mayMoveClientPort: node.discover !== undefined &&
+      values.listen === undefined,
     clientsFrom: values.clients,
+    leavesOnExit: values.leaveOnExit,
+    forgetAfterMs: values.forgetAfter,
     priority: values.priority,
     isSticky: values.sticky,
     segmentBytes: values.segment,
@@ -168,7 +200,7 @@ export function parseChatFlags(
 function listenClientsFor(node: NodeSettings): Address {
   const self = node.group.find(({ id }) => id === node.id);
   if (self?.clients !== undefined) return listenFor(self.clients);
-  const isAlone = node.group.length === 1;
+  const isAlone = node.group.length <= 1;
   const host = self === undefined || isAlone
     ? "0.0.0.0"
     : listenFor(self.address).host;

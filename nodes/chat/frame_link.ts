@@ -219,3 +219,27 @@ export class FrameLink {
     return bytes;
   }
 }
+
+/**
+ * The first frame that comes on a link.
+ *
+ * @param waitMs How long that may take. The link is not broken off then:
+ * whoever is slow is to be told so.
+ * @throws {WireError} `timeout`, or the link's own error.
+ */
+export async function readFirst(
+  link: FrameLink,
+  waitMs: number,
+): Promise<Frame> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    const text = `Peer said nothing for ${waitMs} ms`;
+    late.reject(new WireError("timeout", text));
+  }, waitMs);
+  try {
+    const [first] = await Promise.race([link.read(1), late.promise]);
+    return first;
+  } finally {
+    clearTimeout(timer);
+  }
+}

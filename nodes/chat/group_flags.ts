@@ -8,6 +8,12 @@ import {
 import { isName, type NodeId } from "../../protocol/ids.ts";
 import type { NodeKind } from "../../protocol/view.ts";
 import { clusterKeyFlags, readClusterKey } from "../host/cluster_key.ts";
+import {
+  DISCOVER_UDP,
+  discoverFlags,
+  formatChoice,
+} from "../host/discovery/discover_flags.ts";
+import type { DiscoverWhere } from "../host/discovery/finder.ts";
 import { readEnvironmentFile } from "../host/environment_file.ts";
 import {
   defaultFlag,
@@ -43,13 +49,23 @@ import {
 
 /** What a server and a witness are told alike. */
 export interface NodeSettings {
+  readonly kind: NodeKind;
+  /** Empty as long as it is not {@linkcode isNamed}. */
   readonly id: NodeId;
+  /** Otherwise it is called as its directory is; see `takePlace`. */
+  readonly isNamed: boolean;
   /** Where the other nodes of the group are let in. */
   readonly listenReplica: Address;
-  /** The whole group, this node included: servers first. */
+  /** Whether another port will do if that one is in use. */
+  readonly mayMoveReplicaPort: boolean;
+  /** The whole group, this node included: servers first. Empty if it is to be found. */
   readonly group: readonly GroupNode[];
+  /** Where to look for the group; undefined if it is configured. */
+  readonly discover: DiscoverWhere | undefined;
   /** The node's own directory; made when it is not there. */
   readonly data: string;
+  /** Whether `data` is rather a folder, in which a node without a name has its own. */
+  readonly isDataFolder: boolean;
   readonly timing: ReplicaTiming;
   readonly cluster: string;
   readonly key: Uint8Array | undefined;
@@ -66,7 +82,13 @@ export interface NodeSettings {
 /** A server's replica port where nothing is configured, as the seed has it. */
 export const REPLICA_PORT = 8081;
 
+/** A witness's, behind those of three servers. */
+export const WITNESS_PORT = 8084;
+
 const DATA_FOLDER = "./data";
+
+/** Where a node that is to be found lets all of its networks in. */
+const ANYWHERE = "0.0.0.0";
 
 interface NamedAddress {
   readonly id: NodeId;
@@ -78,7 +100,7 @@ export const groupFlags = {
   id: optionalFlag({
     names: ["--id"],
     value: identifier(),
-    defaultText: "by number",
+    defaultText: "by number, else the host's name and four digits",
     about: "The node's name, which orders the servers: the highest one leads.",
     variable: "SKEIN_ID",
   }),
@@ -93,6 +115,10 @@ export const groupFlags = {
     value: namedAddress(),
     about:
       "A witness of the group, which votes and keeps no data; once for each. Or WITNESS1_IP, WITNESS_PORT1 ….",
+  }),
+  ...discoverFlags({
+    dnsPort: REPLICA_PORT,
+    defaultText: "udp, where no server is named",
   }),
   listenReplica: optionalFlag({
     names: ["--listen-replica"],
@@ -197,13 +223,21 @@ export function readNodeSettings(
   try {
     const found = findGroup(flags, place);
     const { self } = found;
-    const remarks = remarksOn(found.group);
+    const remarks = found.discover === undefined
+      ? remarksOn(found.group)
+      : { survival: lookingFor(found.discover), warnings: [] };
     const { key, warnings } = readClusterKey(flags);
     return {
+      kind: place.kind,
       id: self.id,
+      isNamed: self.id !== "",
       listenReplica: values.listenReplica ?? listenFor(self.address),
+      mayMoveReplicaPort: found.discover !== undefined &&
+        values.listenReplica === undefined,
       group: found.group,
+      discover: found.discover,
       data: dataOf(flags, self.id),
+      isDataFolder: self.id === "" && values.data === undefined,
       timing: readTiming(flags),
       cluster: values.cluster,
       key,
@@ -234,15 +268,49 @@ interface FoundGroup {
   readonly self: GroupNode;
   readonly group: readonly GroupNode[];
   readonly notices: readonly string[];
+  /** Where to look for the rest of the group, if it is not known. */
+  readonly discover?: DiscoverWhere;
 }
 
+/** What is configured counts before what can be found. */
 function findGroup(flags: GroupFlags, place: NodePlace): FoundGroup {
-  const { servers, witnesses } = flags.values;
-  if (servers.length + witnesses.length > 0) return listedGroup(flags, place);
-  const group = readNumberedGroup(variables(flags, place));
-  return group.length > 0
-    ? numberedGroup(flags, { ...place, group })
-    : ownGroup(flags, place);
+  const { servers, witnesses, discover } = flags.values;
+  const listed = servers.length + witnesses.length > 0;
+  const group = listed ? [] : readNumberedGroup(variables(flags, place));
+  if (!listed && group.length === 0) {
+    return discover?.kind === "static"
+      ? ownGroup(flags, place)
+      : unknownGroup(flags, { ...place, discover: discover ?? DISCOVER_UDP });
+  }
+  if (discover !== undefined && discover.kind !== "static") {
+    throw new RangeError(
+      `${flags.said("discover")} looks for the group that ${
+        listed ? '"--server"' : "SERVER1_IP and so on"
+      } names already: leave one of the two out`,
+    );
+  }
+  return listed
+    ? listedGroup(flags, place)
+    : numberedGroup(flags, { ...place, group });
+}
+
+/** A group that is to be found, or founded. */
+function unknownGroup(
+  flags: GroupFlags,
+  place: NodePlace & { readonly discover: DiscoverWhere },
+): FoundGroup {
+  const { kind, discover } = place;
+  refuseNumber(flags, place);
+  const address = flags.values.listenReplica ??
+    { host: ANYWHERE, port: kind === "server" ? REPLICA_PORT : WITNESS_PORT };
+  const self: GroupNode = { id: flags.values.id ?? "", kind, address };
+  return { self, group: [], notices: [], discover };
+}
+
+function lookingFor(discover: DiscoverWhere): string {
+  return `No group is configured: looking for one, "--discover ${
+    formatChoice(discover)
+  }"`;
 }
 
 /** The group that `--server` and `--witness` name. */
@@ -331,14 +399,17 @@ function numberedGroup(
   return { self, group, notices: [] };
 }
 
-/** Nothing is configured: a server is a group of its own. */
+function refuseNumber(flags: GroupFlags, place: NodePlace): void {
+  if (place.number === undefined) return;
+  throw new RangeError(
+    `${place.numberSaid} is ${place.number}, but there is no SERVER1_IP in the environment or in "${flags.envFile}"`,
+  );
+}
+
+/** Nothing is configured and nothing to be found: a server is a group of its own. */
 function ownGroup(flags: GroupFlags, place: NodePlace): FoundGroup {
   const where = `in the environment or in "${flags.envFile}"`;
-  if (place.number !== undefined) {
-    throw new RangeError(
-      `${place.numberSaid} is ${place.number}, but there is no SERVER1_IP ${where}`,
-    );
-  }
+  refuseNumber(flags, place);
   if (place.kind === "witness") {
     throw new RangeError(
       `A witness needs a group: say "--server" and "--witness", or set SERVER1_IP and so on ${where}`,
@@ -384,12 +455,14 @@ function variables(
 function dataOf(flags: GroupFlags, id: NodeId): string {
   const { data, dataFolder } = flags.values;
   if (data !== undefined) return data;
+  const folder = (dataFolder ?? DATA_FOLDER).replace(/(?<=.)\/+$/, "");
+  if (id === "") return folder;
   if (/^\.+$/.test(id)) {
     throw new RangeError(
       `${flags.said("id")}: "${id}" cannot name a directory: say "--data" too`,
     );
   }
-  return `${(dataFolder ?? DATA_FOLDER).replace(/(?<=.)\/+$/, "")}/${id}`;
+  return `${folder}/${id}`;
 }
 
 function readTiming(flags: GroupFlags): ReplicaTiming {

@@ -1,27 +1,35 @@
 /** What a chat server and a witness have in common: links, replica, admin page. */
 
-import { formatAddress } from "../../protocol/address.ts";
+import { type Address, formatAddress } from "../../protocol/address.ts";
+import type { Advert } from "../../protocol/discovery.ts";
 import type { StoreId } from "../../protocol/epoch.ts";
 import type { Frame } from "../../protocol/frame.ts";
+import type { Incarnation } from "../../protocol/ids.ts";
 import type { LogPosition } from "../../protocol/replica.ts";
 import type { NodeStatus } from "../../protocol/status.ts";
 import type { NodeKind, View } from "../../protocol/view.ts";
+import type { Rival } from "../../election/discovery_contract.ts";
+import type { Peer } from "../../election/membership.ts";
 import type { AcceptorFile } from "../../storage/acceptor_file.ts";
 import { StorageError } from "../../storage/errors.ts";
 import type { SegmentLog } from "../../storage/segment_log.ts";
 import { type Admin, type Readiness, startAdmin } from "../host/admin.ts";
 import { VERSION } from "../host/flags.ts";
-import { drawIncarnation } from "../host/link.ts";
+import { listenAtFree } from "../host/free_port.ts";
 import type { OpenLog } from "../host/log.ts";
 import { openMetrics } from "../host/metrics.ts";
 import { StartError } from "../host/process.ts";
 import type { CommittedLogEvents } from "./committed_log.ts";
+import { encodeCommand } from "./commands.ts";
 import { DiskUsage } from "./disk_usage.ts";
 import type { FrameLink } from "./frame_link.ts";
+import { GroupDiscovery } from "./group_discovery.ts";
 import type { NodeSettings } from "./group_flags.ts";
 import { type ChatCounters, registerChatMetrics } from "./metrics.ts";
 import { PeerLinks } from "./peers.ts";
-import { Replica, type ReplicaParts } from "./replica.ts";
+import { Replica } from "./replica.ts";
+import type { ReplicaParts } from "./replica_parts.ts";
+import { ownAdvert, ownGroup } from "./own_advert.ts";
 import { nodeStatus } from "./status.ts";
 
 /** A dead link is noticed after so many times the suspicion; the core is quicker. */
@@ -36,11 +44,21 @@ export interface GroupNodeParts {
   readonly kind: NodeKind;
   readonly priority: number;
   readonly isSticky: boolean;
+  readonly forgetAfterMs: number | undefined;
+  /** Drawn when this life of the node began. */
+  readonly incarnation: Incarnation;
   readonly opened: OpenLog;
   readonly acceptor: AcceptorFile;
   /** Undefined for a witness, as are the three after it. */
   readonly log: SegmentLog | undefined;
-  readonly clientAddress: string | undefined;
+  /** Where people are let in; a witness has no such place. */
+  readonly clients: Address | undefined;
+  /** Groups that ended in this directory. */
+  readonly dissolved: readonly StoreId[];
+  /** Whether nothing is kept here that anybody could miss. */
+  readonly isVoid: () => boolean;
+  /** The group ended without this node: begin anew. */
+  readonly onGiveUp: (reason: string) => void;
   readonly serveSnapshots:
     | ((link: FrameLink, ask: Frame) => Promise<void>)
     | undefined;
@@ -67,6 +85,8 @@ export class GroupNode {
   #view: View | undefined;
   #viewSinceMs = 0;
   #admin: Admin | undefined;
+  readonly #self: Omit<Peer, "group">;
+  readonly #discovery: GroupDiscovery | undefined;
   /** Since when and when last the group said that another process is this node. */
   #told = { sinceMs: -Infinity, lastMs: -Infinity };
 
@@ -75,23 +95,20 @@ export class GroupNode {
     this.#parts = parts;
     const { settings, kind, acceptor, priority, isSticky } = parts;
     this.#disk = new DiskUsage(settings.data);
-    const incarnation = drawIncarnation();
+    const { incarnation } = parts;
     const { id, timing } = settings;
+    const { store } = acceptor;
+    this.#self = { id, kind, priority, store, incarnation };
     this.replica = new Replica({
       core: {
-        self: {
-          id,
-          kind,
-          priority,
-          store: acceptor.store,
-          incarnation,
-          group: acceptor.state.accepted?.group,
-        },
+        self: { ...this.#self, group: acceptor.state.accepted?.group },
         founders: settings.group.map((node) => ({
           id: node.id,
           kind: node.kind,
         })),
         sticky: isSticky,
+        ...parts.forgetAfterMs !== undefined &&
+          { forgetAfterMs: parts.forgetAfterMs },
         timing,
         seed: crypto.getRandomValues(new Uint32Array(1))[0],
       },
@@ -105,6 +122,7 @@ export class GroupNode {
         groupChanged: (state) => {
           if (state.view !== this.#view) this.#viewSinceMs = performance.now();
           this.#view = state.view;
+          this.#discovery?.groupChanged();
           parts.events.groupChanged(state);
         },
       },
@@ -114,6 +132,7 @@ export class GroupNode {
       journal: parts.opened.log,
       connect: (onInputs) => this.#connect(incarnation, onInputs),
     });
+    this.#discovery = this.#discover();
   }
 
   /** Opens the admin page, if there is to be one. */
@@ -166,11 +185,29 @@ export class GroupNode {
     });
   }
 
+  /** Other groups that hold data as this one does. */
+  get rivals(): readonly Rival[] {
+    return this.#discovery?.rivals ?? [];
+  }
+
+  /** What this node says of itself to whoever asks. */
+  advert(): Advert {
+    const { settings, acceptor, clients, dissolved } = this.#parts;
+    const { cluster, key } = settings;
+    return ownAdvert({
+      ...{ self: this.#self, cluster, isKeyed: key !== undefined },
+      ...{ dissolved, clients, peers: this.replica.peers },
+      ...{ acceptedView: acceptor.state.accepted, state: this.replica.group },
+      isVoid: this.#parts.isVoid(),
+    });
+  }
+
   /** Says what was found and where it listens. */
   announce(more: Readonly<Record<string, unknown>>): void {
     const { settings, opened: { log }, acceptor } = this.#parts;
     for (const warning of settings.warnings) log.warn(warning);
     for (const notice of settings.notices) log.info(notice);
+    this.#discovery?.start();
     log.info("Listening", {
       version: VERSION,
       replicas: formatAddress(this.replica.peers.address),
@@ -185,8 +222,39 @@ export class GroupNode {
 
   /** Ends the pages and the links. */
   async close(): Promise<void> {
+    this.#discovery?.close();
     await this.#admin?.close();
     await this.replica.close();
+  }
+
+  #discover(): GroupDiscovery | undefined {
+    const { settings, acceptor, dissolved, opened } = this.#parts;
+    const { discover, cluster, key } = settings;
+    if (discover === undefined) return undefined;
+    const { replica } = this;
+    return new GroupDiscovery({
+      where: discover,
+      ...{ self: this.#self, cluster, key, dissolved },
+      peers: replica.peers,
+      advert: () => this.advert(),
+      ownGroup: () =>
+        ownGroup({
+          acceptedView: acceptor.state.accepted,
+          state: replica.group,
+          isVoid: this.#parts.isVoid(),
+        }),
+      namesInView: () => {
+        const { nodes = {} } = acceptor.state.accepted ?? {};
+        return new Set(Object.values(nodes).map(({ id }) => id));
+      },
+      log: opened.log,
+      onFound: () => replica.found(),
+      onDissolve: (into) => {
+        const time = Date.now();
+        replica.propose([encodeCommand({ kind: "dissolve", into, time })]);
+      },
+      onGiveUp: this.#parts.onGiveUp,
+    });
   }
 
   #connect(
@@ -195,33 +263,38 @@ export class GroupNode {
   ): PeerLinks {
     const { settings, kind, priority, acceptor, opened } = this.#parts;
     const { id, cluster, key, listenReplica, timing } = settings;
+    const { mayMoveReplicaPort: mayMove } = settings;
     try {
-      return new PeerLinks({
-        self: {
-          cluster,
-          role: kind === "server" ? "chat" : "witness",
-          id,
-          incarnation,
-        },
-        ...key !== undefined && { key },
-        listen: listenReplica,
-        peers: settings.group,
-        hello: () => ({
-          store: acceptor.store,
-          kind,
-          priority,
-          group: acceptor.state.accepted?.group,
-          clientAddress: this.#parts.clientAddress,
-        }),
-        silentMsMax: LINK_SILENCE * timing.suspectAfterMs,
-        log: opened.log,
-        onInputs,
-        onIdTaken: (text) => this.#idTaken(text),
-        ...this.#parts.serveSnapshots !== undefined &&
-          { serveSnapshots: this.#parts.serveSnapshots },
-        storeOf: (name) => this.#storeOf(name),
-        epochCounter: () => acceptor.state.promised.counter,
-      });
+      const listen = (address: Address) =>
+        new PeerLinks({
+          self: {
+            cluster,
+            role: kind === "server" ? "chat" : "witness",
+            id,
+            incarnation,
+          },
+          ...key !== undefined && { key },
+          listen: address,
+          peers: settings.group,
+          hello: () => ({
+            store: acceptor.store,
+            kind,
+            priority,
+            group: acceptor.state.accepted?.group,
+            clientAddress: this.#parts.clients &&
+              formatAddress(this.#parts.clients),
+          }),
+          silentMsMax: LINK_SILENCE * timing.suspectAfterMs,
+          log: opened.log,
+          onInputs,
+          onIdTaken: (text) => this.#idTaken(text),
+          ...this.#parts.serveSnapshots !== undefined &&
+            { serveSnapshots: this.#parts.serveSnapshots },
+          storeOf: (name) => this.#storeOf(name),
+          epochCounter: () => acceptor.state.promised.counter,
+          advert: () => this.advert(),
+        });
+      return listenAtFree(listenReplica, { mayMove, listen });
     } catch (cause) {
       throw new StartError(
         `Cannot listen for the group at "${formatAddress(listenReplica)}": ${

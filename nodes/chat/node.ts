@@ -1,26 +1,40 @@
 /** A server of the replicated chat: disk, replica, state, clients and signals. */
 
-import { formatAddress } from "../../protocol/address.ts";
-import { DirectoryLock } from "../../storage/directory_lock.ts";
+import { type Address, formatAddress } from "../../protocol/address.ts";
+import type { StoreId } from "../../protocol/epoch.ts";
+import { WireError } from "../../protocol/errors.ts";
+import { endGroup } from "../../storage/ended_groups.ts";
 import { orExit } from "../host/flags.ts";
+import { listenAtFree } from "../host/free_port.ts";
 import { drawIncarnation } from "../host/link.ts";
 import type { Listener } from "../host/listener.ts";
-import { type OpenLog, openLog } from "../host/log.ts";
-import { StartError, stopOnSignals } from "../host/process.ts";
+import type { OpenLog } from "../host/log.ts";
+import { StartError } from "../host/process.ts";
 import { openClientPort } from "./client_port.ts";
+import { decodeCommand } from "./commands.ts";
 import { type ChatSettings, parseChatFlags } from "./flags.ts";
 import { failNode, GroupNode } from "./group_node.ts";
+import {
+  type GroupNodeLife,
+  type LifeParts,
+  runGroupNode,
+} from "./group_process.ts";
 import { type ChatStorage, openStorage } from "./open_storage.ts";
 import { Passwords, SCRYPT_COST } from "./passwords.ts";
 import { Scrubber } from "./scrubber.ts";
 import { ChatService, SERVICE_TICK_MS } from "./service.ts";
 import { chatReadiness } from "./status.ts";
 
+/** Bytes of entries not applied yet that are looked through for an account. */
+const UNAPPLIED_BYTES_MAX = 262_144;
+
 /** How often to look whether the state has something to write; it paces itself. */
 const MAINTAIN_MS = 100;
 
 /** How long a stop waits for another server to take over, and for open requests. */
 const LEAVE_WAIT_MS = 1_500;
+const LEAVE_ON_EXIT_WAIT_MS = 3_000;
+const LEAVE_FOR_GOOD_WAIT_MS = 15_000;
 const REQUESTS_WAIT_MS = 1_500;
 
 /** Runs a chat server until it is told to stop. */
@@ -28,18 +42,16 @@ export async function main(args: readonly string[]): Promise<void> {
   if (args[0] === "recover") {
     return await (await import("./recover.ts")).main(args.slice(1));
   }
-  const settings = orExit(() => parseChatFlags(args, Deno.env));
-  const opened = openLog({ node: settings.id, level: settings.logLevel });
-  try {
-    await ChatNode.run(settings, opened);
-  } catch (error) {
-    await failNode(opened, error);
-  }
+  const asked = orExit(() => parseChatFlags(args, Deno.env));
+  await runGroupNode(asked, (life) => ChatNode.begin(life));
 }
 
-class ChatNode {
+/** One life of a server: until it stops, or its group ends and it begins anew. */
+class ChatNode implements GroupNodeLife {
   readonly #settings: ChatSettings;
+  readonly #life: LifeParts<ChatSettings>;
   readonly #opened: OpenLog;
+  readonly #incarnation = drawIncarnation();
   readonly #storage: ChatStorage;
   readonly #service: ChatService;
   readonly #node: GroupNode;
@@ -48,11 +60,9 @@ class ChatNode {
   readonly #timers: ReturnType<typeof setInterval>[] = [];
   #maintaining: Promise<void> | undefined;
 
-  private constructor(
-    settings: ChatSettings,
-    opened: OpenLog,
-    storage: ChatStorage,
-  ) {
+  private constructor(life: LifeParts<ChatSettings>, storage: ChatStorage) {
+    const { settings, opened } = life;
+    this.#life = life;
     this.#settings = settings;
     this.#opened = opened;
     this.#storage = storage;
@@ -70,6 +80,13 @@ class ChatNode {
       defer: queueMicrotask,
       status: () => this.#status(),
       onFatal: (error) => void failNode(opened, error),
+      onDissolved: (into) =>
+        this.#beginAnew(`it gave way to group ${into}, being empty`),
+      leave: {
+        ...{ node: settings.id, incarnation: this.#incarnation },
+        key: settings.key,
+        leaveForGood: () => this.#leaveForGood(),
+      },
     });
     this.#scrubber = new Scrubber({
       log,
@@ -84,10 +101,15 @@ class ChatNode {
       kind: "server",
       priority: settings.priority,
       isSticky: settings.isSticky,
+      forgetAfterMs: settings.forgetAfterMs,
+      incarnation: this.#incarnation,
       opened,
       acceptor,
       log,
-      clientAddress: formatAddress(this.#clients.address),
+      clients: this.#clients.address,
+      dissolved: life.dissolved,
+      isVoid: () => this.#isVoid(),
+      onGiveUp: (reason) => this.#beginAnew(reason),
       serveSnapshots: (link, ask) => snapshots.serve(link, ask),
       installSnapshot: async (from) => {
         const position = await snapshots.fetch(from, this.#node.replica.peers);
@@ -101,24 +123,21 @@ class ChatNode {
     this.#service.start(this.#node.replica);
   }
 
-  /** Starts a server; it lives until the process ends. */
-  static async run(settings: ChatSettings, opened: OpenLog): Promise<void> {
+  /** Opens what is on disk, and all ports. */
+  static async begin(life: LifeParts<ChatSettings>): Promise<ChatNode> {
+    const { settings, opened } = life;
     const storage = await openStorage({
-      lock: DirectoryLock.acquire(settings.data),
+      directory: settings.data,
       segmentBytes: settings.segmentBytes,
       journal: opened.log,
     });
-    const node = new ChatNode(settings, opened, storage);
+    const node = new ChatNode(life, storage);
     await node.#start();
+    return node;
   }
 
   async #start(): Promise<void> {
-    const { exitWithParent, clientsFrom } = this.#settings;
-    stopOnSignals({
-      log: this.#opened,
-      exitWithParent,
-      stop: (reason) => this.#stop(reason),
-    });
+    const { clientsFrom } = this.#settings;
     this.#node.announce({
       clients: formatAddress(this.#clients.address),
       clientsFrom,
@@ -138,16 +157,18 @@ class ChatNode {
 
   #listen(): Listener {
     const { listenClients, clientsFrom, key, cluster, id } = this.#settings;
-    const incarnation = drawIncarnation();
-    try {
-      return openClientPort({
-        listen: listenClients,
-        clientsFrom,
-        self: { cluster, role: "chat", id, incarnation },
-        key,
-        service: this.#service,
+    const { mayMoveClientPort: mayMove } = this.#settings;
+    const incarnation = this.#incarnation;
+    const self = { cluster, role: "chat", id, incarnation } as const;
+    const listen = (address: Address) =>
+      openClientPort({
+        listen: address,
+        ...{ clientsFrom, self, key, service: this.#service },
         log: this.#opened.log,
+        advert: () => this.#node.advert(),
       });
+    try {
+      return listenAtFree(listenClients, { mayMove, listen });
     } catch (cause) {
       throw new StartError(
         `Cannot listen for clients at "${formatAddress(listenClients)}": ${
@@ -207,24 +228,94 @@ class ChatNode {
     this.#maintaining = work();
   }
 
-  async #stop(reason: string): Promise<void> {
+  /**
+   * Whether nobody could miss what is here: there is no account, and none in
+   * what is not applied yet. Everything else begins with an account.
+   */
+  #isVoid(): boolean {
+    const { state, log } = this.#storage;
+    if (!state.isVoid) return false;
+    const { index } = state.applied;
+    if (index === log.lastIndex) return true;
+    if (index < log.base.index) return false;
+    try {
+      const entries = log.read(index + 1, { bytesMax: UNAPPLIED_BYTES_MAX });
+      return entries.at(-1)?.index === log.lastIndex &&
+        entries.every(({ command }) =>
+          decodeCommand(command)?.kind !== "register"
+        );
+    } catch {
+      // It cannot be read: whoever applies it will say so.
+      return false;
+    }
+  }
+
+  /** The group has ended, and nothing was in it. */
+  #beginAnew(reason: string): void {
+    const group = this.#storage.acceptor.state.accepted?.group;
+    if (group === undefined || this.#node.isStopping) return;
+    this.#node.isStopping = true;
+    this.#opened.log.info("This server's group has ended", { reason });
+    // At once: nothing that is written from here on may look whole after a crash.
+    endGroup(this.#settings.data, group);
+    this.#life.onEnded();
+  }
+
+  /** @throws {WireError} `busy`: the last server of its group stays. */
+  async #leaveForGood(): Promise<void> {
+    const { view } = this.#node.replica.group;
+    const { store } = this.#storage.acceptor;
+    const isOther = (other: StoreId) =>
+      other !== store && view?.nodes[other].kind === "server";
+    if (view !== undefined && !view.voters.some(isOther)) {
+      throw new WireError(
+        "busy",
+        `"${this.#settings.id}" is the last server of its group: stop it instead`,
+      );
+    }
+    if (!await this.#node.replica.leave(LEAVE_FOR_GOOD_WAIT_MS, true)) {
+      throw new WireError(
+        "timeout",
+        `"${this.#settings.id}" could not leave within ${
+          LEAVE_FOR_GOOD_WAIT_MS / 1_000
+        } s: a majority has to agree; it goes on trying`,
+      );
+    }
+    this.#life.onLeft();
+  }
+
+  /** Hands over what it does to others, and ends. */
+  async stop(reason: string): Promise<void> {
     const { log } = this.#opened;
     log.info("Stopping", { reason, open: this.#service.openCount });
     this.#node.isStopping = true;
     this.#clients.close();
     // Others take over first: what is under way here is then done by them.
-    await this.#node.replica.leave(LEAVE_WAIT_MS);
+    if (this.#settings.leavesOnExit) await this.#leaveOnExit();
+    else await this.#node.replica.leave(LEAVE_WAIT_MS);
+    await this.close();
+    log.info("Stopped", { applied: this.#storage.state.applied.index });
+  }
+
+  async #leaveOnExit(): Promise<void> {
+    const { log } = this.#opened;
+    const hasLeft = await this.#node.replica.leave(LEAVE_ON_EXIT_WAIT_MS, true);
+    if (hasLeft) log.info("Has left the group for good");
+    else log.warn("Could not leave the group: it still counts on this server");
+  }
+
+  /** Ends everything in order. */
+  async close(): Promise<void> {
+    this.#clients.close();
     await this.#service.stop(REQUESTS_WAIT_MS);
     for (const timer of this.#timers) clearInterval(timer);
     await this.#node.close();
     this.#storage.snapshots.close();
     this.#scrubber.close();
     await this.#maintaining;
-    const { state, log: segments, acceptor, lock } = this.#storage;
+    const { state, log: segments, acceptor } = this.#storage;
     await state.close();
     await segments.close();
     await acceptor.close();
-    lock.release();
-    log.info("Stopped", { applied: state.applied.index });
   }
 }

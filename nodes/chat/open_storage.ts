@@ -2,7 +2,6 @@
 
 import { join } from "node:path";
 import { AcceptorFile } from "../../storage/acceptor_file.ts";
-import type { DirectoryLock } from "../../storage/directory_lock.ts";
 import { type Disk, LocalDisk } from "../../storage/disk.ts";
 import { SegmentLog } from "../../storage/segment_log.ts";
 import type { Log } from "../host/log.ts";
@@ -18,7 +17,6 @@ export const STATE_NAME = "state.db";
 
 /** What a server keeps on disk, opened and in agreement with itself. */
 export interface ChatStorage {
-  readonly lock: DirectoryLock;
   readonly acceptor: AcceptorFile;
   readonly log: SegmentLog;
   readonly state: ChatState;
@@ -26,17 +24,16 @@ export interface ChatStorage {
 }
 
 /**
- * Opens all files of the directory that `lock` holds.
+ * Opens all files of a directory that this process has locked.
  *
  * @param options `segmentBytes`: at which size a file of the log ends.
  * @throws {StorageError} `wrong-format`, `open-failed`: refuse to start.
  * `write-failed`: exit.
  */
 export async function openStorage(
-  options: { lock: DirectoryLock; segmentBytes: number; journal: Log },
+  options: { directory: string; segmentBytes: number; journal: Log },
 ): Promise<ChatStorage> {
-  const { lock, segmentBytes, journal } = options;
-  const data = lock.directory;
+  const { directory: data, segmentBytes, journal } = options;
   const disk: Disk = new LocalDisk();
   const segments = await SegmentLog.open(disk, data, {
     segmentBytesMax: segmentBytes,
@@ -85,7 +82,7 @@ export async function openStorage(
     acceptor.saveNow({ ...acceptor.state, isDamaged: true });
     await log.reset(state.applied);
   }
-  return { lock, acceptor, log, state, snapshots };
+  return { acceptor, log, state, snapshots };
 }
 
 async function openAcceptor(

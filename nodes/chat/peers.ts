@@ -6,6 +6,7 @@ import {
   isWildcardHost,
   parseAddress,
 } from "../../protocol/address.ts";
+import type { Advert } from "../../protocol/discovery.ts";
 import type { StoreId } from "../../protocol/epoch.ts";
 import { WireError } from "../../protocol/errors.ts";
 import { FRAME, type Frame } from "../../protocol/frame.ts";
@@ -23,9 +24,10 @@ import {
 import { type NodeKind, NODES_MAX } from "../../protocol/view.ts";
 import { dial, type Greeting, type OpenLink } from "../host/link.ts";
 import { Listener } from "../host/listener.ts";
+import { answerDiscoverAsk } from "../host/discovery/tcp_answer.ts";
 import type { Log } from "../host/log.ts";
 import type { ReplicaInput } from "./contract.ts";
-import { FrameLink } from "./frame_link.ts";
+import { FrameLink, readFirst } from "./frame_link.ts";
 import {
   DEFAULT_PEER_WAITS,
   PeerDialer,
@@ -88,6 +90,8 @@ export interface PeerLinksOptions {
    * @param ask The first frame, a `snapshot-ask`.
    */
   serveSnapshots?(link: FrameLink, ask: Frame): Promise<void>;
+  /** What this node says of itself to whoever asks over TCP. */
+  advert(): Advert;
   /** The store that a node had when it was last in the group, if that is known. */
   storeOf?(id: NodeId): StoreId | undefined;
   /** Counter of the highest epoch promised here; what is far above it is refused. */
@@ -149,7 +153,7 @@ export class PeerLinks {
     }
     this.#greeting = {
       self,
-      accepts: ["chat", "witness"],
+      accepts: ["chat", "witness", "client"],
       ...(key !== undefined && { key }),
     };
     this.#listener = new Listener({
@@ -371,7 +375,9 @@ export class PeerLinks {
       if (signal.aborted) onAbort();
       this.#checkTarget(wanted, link.peer);
       link.send(encodeReplicaHello(this.#options.hello()));
-      const hello = this.#readHello(await this.#readFirst(link));
+      const hello = this.#readHello(
+        await readFirst(link, this.#waits.helloWaitMs),
+      );
       const joined = { link, hello, peer: link.peer, isDialed: true };
       const replaced = this.#check(joined);
       // From here on it is a link and no attempt any more.
@@ -404,7 +410,10 @@ export class PeerLinks {
   async #admit(open: OpenLink): Promise<void> {
     const link = this.#open(open);
     try {
-      const first = await this.#readFirst(link);
+      const first = await readFirst(link, this.#waits.helloWaitMs);
+      if (link.peer.role === "client") {
+        return await this.#answerQuestion(link, first);
+      }
       if (first.kind === FRAME.snapshotAsk) {
         return await this.#serveSnapshots(link, first);
       }
@@ -423,6 +432,18 @@ export class PeerLinks {
     }
   }
 
+  /** A client may ask who this node is, and nothing else. */
+  async #answerQuestion(link: FrameLink, ask: Frame): Promise<void> {
+    if (ask.kind !== FRAME.discoverAsk) {
+      throw new WireError(
+        "role-mismatch",
+        `A client may send frame ${FRAME.discoverAsk} here, not ${ask.kind}`,
+      );
+    }
+    link.send(answerDiscoverAsk(ask.payload, this.#options.advert()));
+    await link.close();
+  }
+
   async #serveSnapshots(link: FrameLink, ask: Frame): Promise<void> {
     const { serveSnapshots, self } = this.#options;
     if (serveSnapshots !== undefined) return await serveSnapshots(link, ask);
@@ -434,22 +455,6 @@ export class PeerLinks {
     this.#meeting.add(link);
     if (this.#isClosed) link.abort(new WireError("shutting-down", "Stopping"));
     return link;
-  }
-
-  async #readFirst(link: FrameLink): Promise<Frame> {
-    const { helloWaitMs } = this.#waits;
-    // Not broken off: whoever is slow is to be told so.
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      const text = `Peer said nothing for ${helloWaitMs} ms`;
-      late.reject(new WireError("timeout", text));
-    }, helloWaitMs);
-    try {
-      const [first] = await Promise.race([link.read(1), late.promise]);
-      return first;
-    } finally {
-      clearTimeout(timer);
-    }
   }
 
   #readHello({ kind, payload }: Frame): ReplicaHello {

@@ -159,7 +159,7 @@ async function force(
 ): Promise<Epoch> {
   const { id, reach } = survivor;
   const storage = await openStorage({
-    lock,
+    directory: lock.directory,
     segmentBytes: SEGMENT_BYTES_MAX,
     journal: SILENT,
   });

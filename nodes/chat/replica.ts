@@ -3,23 +3,20 @@
 import { setImmediate } from "node:timers";
 import type { Epoch, StoreId } from "../../protocol/epoch.ts";
 import { WireError } from "../../protocol/errors.ts";
-import type { LogEntry, LogPosition } from "../../protocol/replica.ts";
-import type { SegmentDamage, SegmentLog } from "../../storage/segment_log.ts";
-import type { Log } from "../host/log.ts";
+import type { LogEntry } from "../../protocol/replica.ts";
 import { StartError } from "../host/process.ts";
-import type { CommittedLog, CommittedLogEvents } from "./committed_log.ts";
+import type { CommittedLog } from "./committed_log.ts";
 import type {
-  AcceptorState,
   GroupState,
   LogShape,
   ReplicaEffect,
   ReplicaInput,
-  ReplicaOptions,
 } from "./contract.ts";
 import { ReplicaCore } from "./core.ts";
 import { divergedReason } from "./divergence.ts";
 import { LOG_START } from "./log_index.ts";
-import type { PeerInput, PeerLinks } from "./peers.ts";
+import type { PeerLinks } from "./peers.ts";
+import type { ReplicaCounters, ReplicaParts } from "./replica_parts.ts";
 
 /** Bytes of commands that are applied before anything else gets its turn. */
 const APPLY_BYTES_MAX = 262_144;
@@ -32,56 +29,6 @@ const IDLE_MARK_MS = 500;
 
 /** How long one linearizable read may wait for the primary. */
 const READ_WAIT_MS = 5_000;
-
-/** Where a voter's word is kept. */
-export interface AcceptorStore {
-  /** Returns when it survives a power loss. */
-  saveNow(state: AcceptorState): void;
-}
-
-/** What makes a replica. */
-export interface ReplicaParts {
-  readonly core: ReplicaOptions;
-  /** What was found on disk. */
-  readonly acceptorState: AcceptorState;
-  readonly acceptor: AcceptorStore;
-  /** The data directory, for what is said to an operator. */
-  readonly directory: string;
-  /** Undefined for a witness. */
-  readonly log: SegmentLog | undefined;
-  /** The last index that the service's state has; 0 if none. */
-  readonly appliedIndex: number;
-  readonly events: CommittedLogEvents;
-  /** Opens the links; called once, at the end of the constructor. */
-  readonly connect: (
-    onInputs: (inputs: readonly PeerInput[]) => void,
-  ) => PeerLinks;
-  /**
-   * Gets a snapshot from a node and puts it in the place of the service's
-   * state; the log is emptied afterwards, by the replica.
-   */
-  readonly installSnapshot: (from: StoreId) => Promise<LogPosition>;
-  /**
-   * Mends an ended segment that a read found bad.
-   *
-   * @returns Whether it can be read now. Undefined for a witness.
-   */
-  readonly mendLog: ((damage: SegmentDamage) => Promise<boolean>) | undefined;
-  /** The disk has failed, or is too slow: exit non-zero at once. */
-  readonly onFatal: (error: Error) => void;
-  readonly journal: Log;
-}
-
-/** Numbers for a status page and for metrics. */
-export interface ReplicaCounters {
-  syncs: number;
-  syncSeconds: number;
-  /** Views that became known as active. */
-  views: number;
-  /** Ballots begun here. */
-  elections: number;
-  proposals: number;
-}
 
 /** How long entries for a repair are waited for. */
 const FETCH_WAIT_MS = 3_000;
@@ -211,16 +158,27 @@ export class Replica implements CommittedLog {
     return entries;
   }
 
-  /** Hands the lead over and leaves the view, if others can go on; at most `waitMs`. */
-  async leave(waitMs: number, isForGood = false): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await new Promise<void>((resolve) => {
-      this.#whenLeft = resolve;
-      timer = setTimeout(resolve, waitMs);
+  /** Begins a group of this node alone, if it is in none. */
+  found(): void {
+    this.#hear([{ kind: "found" }]);
+  }
+
+  /**
+   * Hands the lead over and leaves the view, if others can go on; for good,
+   * gives the vote back as well.
+   *
+   * @returns Whether that is done; `false` after `waitMs`, and it goes on trying.
+   */
+  leave(waitMs: number, isForGood = false): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), waitMs);
+      this.#whenLeft = () => {
+        clearTimeout(timer);
+        resolve(true);
+      };
       this.#push({ kind: "leave", isForGood });
       this.#drain();
     });
-    clearTimeout(timer);
   }
 
   /** Ends the links and takes no more input. The log is the caller's to close. */
@@ -231,7 +189,7 @@ export class Replica implements CommittedLog {
     await this.peers.close();
   }
 
-  #hear(inputs: readonly PeerInput[]): void {
+  #hear(inputs: readonly ReplicaInput[]): void {
     for (const input of inputs) {
       const message = input.kind === "message" ? input.message : undefined;
       if (input.kind === "message" && message?.kind === "fetch") {
@@ -530,8 +488,7 @@ export class Replica implements CommittedLog {
   }
 
   #answerRead(token: number, index: number): void {
-    const read = this.#takeRead(token);
-    read?.resolve(index);
+    this.#takeRead(token)?.resolve(index);
   }
 
   #failRead(token: number): void {

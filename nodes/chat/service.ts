@@ -177,6 +177,9 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
   committed(entries: readonly LogEntry[]): void {
     const outcomes = this.#options.state.apply(entries);
     for (let i = 0; i < outcomes.length; i++) {
+      const { dissolved } = outcomes[i];
+      // Nobody is told anything of a group that has ended.
+      if (dissolved !== undefined) return this.#options.onDissolved(dissolved);
       this.#applied(outcomes[i], entries[i].command);
     }
     this.#context.waits.advance();

@@ -1,5 +1,6 @@
 /** What the parts of the chat service share. */
 
+import type { StoreId } from "../../protocol/epoch.ts";
 import { WireError } from "../../protocol/errors.ts";
 import type { Incarnation, NodeId } from "../../protocol/ids.ts";
 import type { LogEntry, LogPosition } from "../../protocol/replica.ts";
@@ -54,6 +55,8 @@ export interface ServiceOptions {
   readonly leave?: LeaveHost;
   /** The state has failed: exit non-zero at once. */
   onFatal(error: unknown): void;
+  /** The group has ended for the sake of another one: begin anew, before the state writes anything. */
+  onDissolved(into: StoreId): void;
   readonly limits?: Partial<ServiceLimits>;
 }
 

@@ -72,6 +72,7 @@ export class Listener {
   readonly #options: ListenerOptions;
   readonly #listener: Deno.TcpListener;
   readonly #waiting = new Set<Deno.Conn>();
+  #isClosed = false;
   #open = 0;
   #refusing = 0;
   /** So many connections do not want for descriptors. */
@@ -94,8 +95,10 @@ export class Listener {
     this.#open -= 1;
   }
 
-  /** Accepts no more, and ends handshakes under way. */
+  /** Accepts no more, and ends handshakes under way. A second call does nothing. */
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#listener.close();
     for (const conn of this.#waiting) closeConn(conn);
   }

@@ -17,6 +17,8 @@ const EXIT_FORCED = 130;
  * Calls `stop` once, on SIGINT, SIGTERM, or when standard input ends if the
  * node is to live no longer than its launcher. Then flushes the log and exits
  * with 0; with 130 on a second signal or when `stop` takes over 5 s.
+ *
+ * @returns Does the same for a reason of the node's own.
  */
 export function stopOnSignals(
   options: {
@@ -24,7 +26,7 @@ export function stopOnSignals(
     exitWithParent: boolean;
     stop: (reason: string) => Promise<void>;
   },
-): void {
+): (reason: string) => void {
   let isStopping = false;
   const stop = async (reason: string) => {
     if (isStopping) Deno.exit(EXIT_FORCED);
@@ -45,6 +47,9 @@ export function stopOnSignals(
       if (!isStopping) void stop("standard input was closed");
     });
   }
+  return (reason) => {
+    if (!isStopping) void stop(reason);
+  };
 }
 
 async function endOfInput(): Promise<void> {

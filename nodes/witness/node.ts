@@ -1,29 +1,30 @@
 /** A witness: votes on who is in sync and who leads, and holds no data. */
 
-import { DirectoryLock } from "../../storage/directory_lock.ts";
 import { LocalDisk } from "../../storage/disk.ts";
 import { AcceptorFile } from "../../storage/acceptor_file.ts";
-import { failNode, GroupNode } from "../chat/group_node.ts";
+import { endGroup } from "../../storage/ended_groups.ts";
+import { GroupNode } from "../chat/group_node.ts";
+import {
+  type GroupNodeLife,
+  type LifeParts,
+  runGroupNode,
+} from "../chat/group_process.ts";
 import { Latencies } from "../chat/latencies.ts";
 import { witnessReadiness } from "../chat/status.ts";
 import { orExit } from "../host/flags.ts";
-import { type OpenLog, openLog } from "../host/log.ts";
-import { stopOnSignals } from "../host/process.ts";
+import { drawIncarnation } from "../host/link.ts";
 import { parseWitnessFlags, type WitnessSettings } from "./flags.ts";
 
 /** Runs a witness until it is told to stop. */
 export async function main(args: readonly string[]): Promise<void> {
-  const settings = orExit(() => parseWitnessFlags(args, Deno.env));
-  const opened = openLog({ node: settings.id, level: settings.logLevel });
-  try {
-    await run(settings, opened);
-  } catch (error) {
-    await failNode(opened, error);
-  }
+  const asked = orExit(() => parseWitnessFlags(args, Deno.env));
+  await runGroupNode(asked, begin);
 }
 
-async function run(settings: WitnessSettings, opened: OpenLog): Promise<void> {
-  const lock = DirectoryLock.acquire(settings.data);
+async function begin(
+  life: LifeParts<WitnessSettings>,
+): Promise<GroupNodeLife> {
+  const { settings, opened } = life;
   const disk = new LocalDisk();
   const { file: acceptor, reason, cutBytes } = await AcceptorFile.open(
     disk,
@@ -39,26 +40,27 @@ async function run(settings: WitnessSettings, opened: OpenLog): Promise<void> {
     kind: "witness",
     priority: 0,
     isSticky: false,
+    forgetAfterMs: undefined,
+    incarnation: drawIncarnation(),
     opened,
     acceptor,
     log: undefined,
-    clientAddress: undefined,
+    clients: undefined,
+    dissolved: life.dissolved,
+    // It keeps nothing but its word.
+    isVoid: () => true,
+    onGiveUp: (reason) => {
+      const group = acceptor.state.accepted?.group;
+      if (group === undefined || node.isStopping) return;
+      node.isStopping = true;
+      opened.log.info("This witness's group has ended", { reason });
+      endGroup(settings.data, group);
+      life.onEnded();
+    },
     serveSnapshots: undefined,
     installSnapshot: () => Promise.reject(new Error("A witness has no data")),
     appliedIndex: 0,
     events: { committed: () => {}, groupChanged: () => {} },
-  });
-  stopOnSignals({
-    log: opened,
-    exitWithParent: settings.exitWithParent,
-    stop: async (reason) => {
-      opened.log.info("Stopping", { reason });
-      node.isStopping = true;
-      await node.close();
-      await acceptor.close();
-      lock.release();
-      opened.log.info("Stopped");
-    },
   });
   node.announce({});
   const status = () => node.status({ appliedIndex: 0, hash: "", clients: 0 });
@@ -80,4 +82,17 @@ async function run(settings: WitnessSettings, opened: OpenLog): Promise<void> {
       refusedRequests: 0,
     }),
   });
+  const close = async () => {
+    await node.close();
+    await acceptor.close();
+  };
+  return {
+    close,
+    stop: async (reason) => {
+      opened.log.info("Stopping", { reason });
+      node.isStopping = true;
+      await close();
+      opened.log.info("Stopped");
+    },
+  };
 }

@@ -80,11 +80,15 @@ function errorsOf(process: RunningProcess): string[] {
     .map(({ message }) => message);
 }
 
+/** Nobody is looked for: on the host's network nothing may be broadcast. */
+const ALONE = ["--discover", "static"];
+
 Deno.test("chat start: alone it says so, and serves", async () => {
   await using site = new Site();
   const server = site.start(
     ...["skein-chat", "-l", site.address(0)] as const,
     ...["--listen-replica", `${HOST}:0`, "--data", `${site.folder}/data`],
+    ...ALONE,
   );
   await server.line(/No group is configured: this server is one of its own/);
   await server.line(/1 voter: survives no loss/);
@@ -108,10 +112,12 @@ Deno.test("chat start: a directory in use is refused, by its process", async () 
   const replicas = ["--listen-replica", `${HOST}:0`];
   const first = site.start(
     ...["skein-chat", "-l", `${HOST}:0`, ...replicas, ...data] as const,
+    ...ALONE,
   );
   await first.line(/"Listening/);
   const second = site.start(
     ...["skein-chat", "-l", `${HOST}:0`, ...replicas, ...data] as const,
+    ...ALONE,
   );
   assertEquals((await second.ended()).code, 1, second.describe());
   assertEquals(errorsOf(second), [
@@ -134,7 +140,7 @@ Deno.test("chat start: a port that is taken is named, whichever it is", async ()
   ) {
     const process = site.start(
       ...["skein-chat", "-l", clients, "--listen-replica", replicas] as const,
-      ...["--admin", admin, "--data", `${site.folder}/data`],
+      ...["--admin", admin, "--data", `${site.folder}/data`, ...ALONE],
     );
     assertEquals((await process.ended()).code, 1, process.describe());
     const [error, ...others] = errorsOf(process);

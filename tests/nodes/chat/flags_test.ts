@@ -30,8 +30,17 @@ WITNESS2_IP=10.0.0.5
 WITNESS_PORT2=8085
 `;
 
+/** A server that is told to look for nobody. */
 const ALONE: ChatSettings = {
+  kind: "server",
   id: "server-1",
+  isNamed: true,
+  isDataFolder: false,
+  discover: undefined,
+  mayMoveReplicaPort: false,
+  mayMoveClientPort: false,
+  leavesOnExit: false,
+  forgetAfterMs: undefined,
   listenReplica: { host: "127.0.0.1", port: 8081 },
   listenClients: { host: "0.0.0.0", port: 8091 },
   clientsFrom: "private",
@@ -92,8 +101,68 @@ function refusal(line: string, around: Surroundings = {}): string {
     .replace(/(?:\.|(?<=\?)) Try "skein-chat --help"\n$/, "");
 }
 
-Deno.test("chat flags: nothing said is a server of its own, which says so", () => {
-  assertEquals(parse(""), ALONE);
+Deno.test("chat flags: told to look for nobody it is a server of its own, and says so", () => {
+  assertEquals(parse("--discover static"), ALONE);
+});
+
+/** A server that is told nothing, and looks for its group. */
+const LOOKING: ChatSettings = {
+  ...ALONE,
+  id: "",
+  isNamed: false,
+  isDataFolder: true,
+  data: "./data",
+  discover: { kind: "udp", group: "239.255.83.75", port: 8090 },
+  listenReplica: { host: "0.0.0.0", port: 8081 },
+  mayMoveReplicaPort: true,
+  mayMoveClientPort: true,
+  group: [],
+  notices: ['No group is configured: looking for one, "--discover udp"'],
+};
+
+Deno.test("chat flags: nothing said looks for a group", () => {
+  assertEquals(parse(""), LOOKING);
+  const named = { id: "a", isNamed: true, isDataFolder: false };
+  for (
+    const [line, env, changes] of [
+      ["--discover udp", {}, {}],
+      ["--data /d", {}, { data: "/d", isDataFolder: false }],
+      ["", { DATA_DIR: "/d/" }, { data: "/d" }],
+      ["--id a", {}, { ...named, data: "./data/a" }],
+      ["--id a --data /d", {}, { ...named, data: "/d" }],
+      ["-l 9000", {}, {
+        listenClients: { host: "0.0.0.0", port: 9000 },
+        mayMoveClientPort: false,
+      }],
+      ["--listen-replica 10.0.0.1:9001", {}, {
+        listenReplica: { host: "10.0.0.1", port: 9001 },
+        mayMoveReplicaPort: false,
+      }],
+      ["--leave-on-exit", {}, { leavesOnExit: true }],
+      ["", { SKEIN_LEAVE_ON_EXIT: "1" }, { leavesOnExit: true }],
+      ["--forget-after 10m", {}, { forgetAfterMs: 600_000 }],
+      ["", { SKEIN_FORGET_AFTER: "1h" }, { forgetAfterMs: 3_600_000 }],
+      ["", { SKEIN_DISCOVER: "dns:chat.lab" }, {
+        discover: { kind: "dns", name: "chat.lab", port: 8081 },
+        notices: [
+          'No group is configured: looking for one, "--discover dns:chat.lab:8081"',
+        ],
+      }],
+    ] as const
+  ) assertEquals(parse(line, { env }), { ...LOOKING, ...changes }, line);
+});
+
+Deno.test("chat flags: a group that is named is not looked for", () => {
+  const named = "--server a=10.0.0.1:8081";
+  assertEquals(parse(`${named} --discover static`).discover, undefined);
+  assertEquals(
+    refusal(`${named} --discover udp`),
+    '"--discover" looks for the group that "--server" names already: leave one of the two out',
+  );
+  assertEquals(
+    refusal("--discover dns:x", { file: SEED_ENV }),
+    '"--discover" looks for the group that SERVER1_IP and so on names already: leave one of the two out',
+  );
 });
 
 Deno.test("chat flags: each flag and each variable sets its value", () => {
@@ -139,7 +208,11 @@ Deno.test("chat flags: each flag and each variable sets its value", () => {
         timing: { ...DEFAULT_TIMING, heartbeatMs: 10, suspectAfterMs: 60 },
       }],
     ] as const
-  ) assertEquals(parse(line, { env }), { ...ALONE, ...changes }, line);
+  ) {
+    const alone = line === "" ? "" : `${line} `;
+    const settings = parse(`${alone}--discover static`, { env });
+    assertEquals(settings, { ...ALONE, ...changes }, line);
+  }
 });
 
 Deno.test("chat flags: the seed's .env and a number make a server of a group", () => {
@@ -352,7 +425,7 @@ Deno.test("chat flags: what is missing or contradicts is named", () => {
       [
         "--listen 8081",
         {},
-        '"--listen" and "--listen-replica" are one port: 0.0.0.0:8081 and 127.0.0.1:8081',
+        '"--listen" and "--listen-replica" are one port: 0.0.0.0:8081 and 0.0.0.0:8081',
       ],
       [
         "-l 127.0.0.1:8091 --admin 8091",

@@ -62,6 +62,9 @@ export class LiveServer implements CommittedLog, AsyncDisposable {
       onFatal: (error) => {
         throw error;
       },
+      onDissolved: (into) => {
+        throw new Error(`Dissolved into ${into}`);
+      },
     });
     this.service.start(this);
     group.servers.push(this);

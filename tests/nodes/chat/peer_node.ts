@@ -11,6 +11,7 @@ import {
 import { drawIncarnation } from "../../../nodes/host/link.ts";
 import type { Log, LogFields } from "../../../nodes/host/log.ts";
 import type { Address } from "../../../protocol/address.ts";
+import type { Advert } from "../../../protocol/discovery.ts";
 import type { StoreId } from "../../../protocol/epoch.ts";
 import type { Identity } from "../../../protocol/handshake.ts";
 import type {
@@ -74,6 +75,15 @@ export function identityOf(
   return { cluster: "skein", role, id, incarnation: drawIncarnation() };
 }
 
+/** What a server without a group says to whoever asks. */
+export function advertOf(id: string, store: StoreId): Advert {
+  return {
+    ...{ service: "chat", cluster: "skein", id, kind: "server", store },
+    ...{ priority: 0, incarnation: drawIncarnation(), peers: { port: 8081 } },
+    ...{ dissolved: [], isOpen: true },
+  };
+}
+
 /** A store with this last digit. */
 export function storeOf(digit: string): StoreId {
   return digit.padStart(16, "0");
@@ -107,6 +117,7 @@ export class PeerNode implements AsyncDisposable {
       log: this.log,
       onInputs: (inputs) => this.inputs.push(...inputs),
       onIdTaken: (text) => this.idTaken.push(text),
+      advert: () => advertOf(options.id, options.store),
       ...changes,
     });
   }

@@ -34,6 +34,7 @@ import { until } from "../../process/until.ts";
 import { bytesOf, joined } from "../../protocol/splits.ts";
 import { LISTEN, roundTrips } from "../host/loopback.ts";
 import {
+  advertOf,
   freeAddress,
   helloOf,
   identityOf,
@@ -580,6 +581,7 @@ Deno.test("peers: an address in use is the system's error", async () => {
         log: a.log,
         onInputs: () => {},
         onIdTaken: () => {},
+        advert: () => advertOf("server-2", B),
       }),
     Deno.errors.AddrInUse,
   );

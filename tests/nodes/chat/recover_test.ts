@@ -65,8 +65,9 @@ class Folder implements Disposable {
   readonly data = `${this.path}/data`;
 
   async open(): Promise<ChatStorage> {
+    await Deno.mkdir(this.data, { recursive: true });
     return await openStorage({
-      lock: DirectoryLock.acquire(this.data),
+      directory: this.data,
       segmentBytes: SEGMENT_BYTES,
       journal: noLog,
     });
@@ -155,7 +156,6 @@ async function close(storage: ChatStorage): Promise<void> {
   await storage.state.close();
   await storage.log.close();
   await storage.acceptor.close();
-  storage.lock.release();
 }
 
 function memberVotes(store: StoreId): Partial<AcceptorState> {

@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { DEFAULT_TIMING, type Peer } from "../../../nodes/chat/contract.ts";
 import { PeerLinks } from "../../../nodes/chat/peers.ts";
-import { Replica, type ReplicaParts } from "../../../nodes/chat/replica.ts";
+import { Replica } from "../../../nodes/chat/replica.ts";
+import type { ReplicaParts } from "../../../nodes/chat/replica_parts.ts";
 import type { StoreId } from "../../../protocol/epoch.ts";
 import type { LogEntry, LogPosition } from "../../../protocol/replica.ts";
 import type { AcceptorState } from "../../../protocol/view.ts";
@@ -20,7 +21,14 @@ import {
 } from "../../storage/log_fixture.ts";
 import { simDisk } from "../../storage/record_fixture.ts";
 import { LISTEN } from "../host/loopback.ts";
-import { helloOf, identityOf, KeptLog, storeOf, WAITS } from "./peer_node.ts";
+import {
+  advertOf,
+  helloOf,
+  identityOf,
+  KeptLog,
+  storeOf,
+  WAITS,
+} from "./peer_node.ts";
 
 const ENTRIES = entriesOf(1, 60);
 const A = storeOf("a");
@@ -68,6 +76,7 @@ class Server implements AsyncDisposable {
         log: new KeptLog(),
         onInputs,
         onIdTaken: () => {},
+        advert: () => advertOf(id, store),
       });
     this.replica = new Replica({
       core: {

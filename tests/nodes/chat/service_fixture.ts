@@ -103,6 +103,8 @@ export class MemoryNode implements CommittedLog {
   proposed: Uint8Array[] = [];
   /** Errors after which the process would end. */
   readonly fatal: unknown[] = [];
+  /** The group for whose sake this one has ended. */
+  dissolvedInto: string | undefined;
   /** Whether proposals wait for {@linkcode commit}. */
   isHolding = false;
   /** Whether proposals vanish. */
@@ -141,6 +143,7 @@ export class MemoryNode implements CommittedLog {
         leaveForGood: () => this.leaveForGood(),
       },
       onFatal: (error) => this.fatal.push(error),
+      onDissolved: (into) => this.dissolvedInto = into,
       limits: options.limits ?? {},
     });
     this.service.start(this);

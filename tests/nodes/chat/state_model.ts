@@ -283,6 +283,8 @@ export class Model {
         for (const one of found) one.used = index;
         return { code: "ok", value: found.length };
       }
+      case "dissolve":
+        throw new Error("These histories end no group");
       default:
         return this.#applyOnce(index, command);
     }

@@ -1,0 +1,219 @@
+/** Looks for the group on the network, and lets others find it: discovery, wired. */
+
+import type { Advert } from "../../protocol/discovery.ts";
+import type { StoreId } from "../../protocol/epoch.ts";
+import type { NodeId } from "../../protocol/ids.ts";
+import { DiscoveryCore } from "../../election/discovery.ts";
+import {
+  DISCOVERY_TIMING,
+  type DiscoveryEffect,
+  type DiscoveryInput,
+  type OwnGroup,
+  type Rival,
+} from "../../election/discovery_contract.ts";
+import { type Answerer, openAnswerer } from "../host/discovery/answerer.ts";
+import {
+  type DiscoverWhere,
+  type Finder,
+  openFinder,
+  type Sighting,
+} from "../host/discovery/finder.ts";
+import type { Log } from "../host/log.ts";
+import { StartError } from "../host/process.ts";
+import type { Peer } from "../../election/membership.ts";
+import type { PeerLinks } from "./peers.ts";
+
+/** A node that is in no view, not linked and not heard of for so long is dialled no more. */
+const UNHEARD_MS_MAX = 60_000;
+
+/** What discovery needs of the node that it serves. */
+export interface GroupDiscoveryOptions {
+  readonly where: DiscoverWhere;
+  readonly self: Omit<Peer, "group">;
+  readonly cluster: string;
+  readonly key: Uint8Array | undefined;
+  /** Groups that ended here. */
+  readonly dissolved: readonly StoreId[];
+  readonly peers: PeerLinks;
+  /** What this node says of itself to whoever asks. */
+  advert(): Advert;
+  ownGroup(): OwnGroup | undefined;
+  /** Names of the nodes of the newest view. */
+  namesInView(): ReadonlySet<NodeId>;
+  readonly log: Log;
+  /** Begin a group of this node alone. */
+  onFound(): void;
+  /** Commit the end of the group, if it is still empty then. */
+  onDissolve(into: StoreId): void;
+  /** The group has ended elsewhere: begin anew. */
+  onGiveUp(reason: string): void;
+}
+
+/** Lives from the first question until the node stops. */
+export class GroupDiscovery {
+  /** Other groups that hold data as this one does. */
+  rivals: readonly Rival[] = [];
+  readonly #options: GroupDiscoveryOptions;
+  readonly #core: DiscoveryCore;
+  readonly #finder: Finder;
+  readonly #answerer: Answerer | undefined;
+  /** When each node was heard of last; only of those that are dialled. */
+  readonly #heardMs = new Map<NodeId, number>();
+  #group: StoreId | undefined;
+  #told = "";
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isClosed = false;
+
+  /** @throws {StartError} Another program keeps the port of questions to itself. */
+  constructor(options: GroupDiscoveryOptions) {
+    this.#options = options;
+    const { where, self, cluster, key, dissolved, log } = options;
+    const seed = crypto.getRandomValues(new Uint32Array(1))[0];
+    const { id, kind, priority, store } = self;
+    this.#core = new DiscoveryCore({
+      self: { id, kind, priority },
+      ...{ store, dissolved, seed, timing: DISCOVERY_TIMING },
+    });
+    const common = {
+      service: "chat" as const,
+      cluster,
+      log,
+      ...key !== undefined && { key },
+    };
+    this.#finder = openFinder({
+      ...common,
+      where,
+      onSighting: (sighting) => this.#sighted(sighting),
+    });
+    this.#answerer = where.kind === "udp"
+      ? answererAt(where, { ...common, advert: options.advert })
+      : undefined;
+  }
+
+  /** Asks for the first time. */
+  start(): void {
+    const group = this.#options.ownGroup();
+    this.#group = group?.id;
+    this.#told = wordOf(group);
+    this.#step({ kind: "start", group });
+  }
+
+  /** The group may have changed, or what is kept in it. */
+  groupChanged(): void {
+    if (this.#isClosed) return;
+    const group = this.#options.ownGroup();
+    if (group === undefined) return;
+    if (this.#group === undefined) {
+      this.#group = group.id;
+      this.#options.peers.regroup(group.id);
+    }
+    const word = wordOf(group);
+    if (word === this.#told) return;
+    this.#told = word;
+    this.#step({ kind: "group", group });
+  }
+
+  /** Numbers for metrics. */
+  get counters(): {
+    readonly finder: Finder["counters"];
+    readonly answerer: Answerer["counters"] | undefined;
+  } {
+    return {
+      finder: this.#finder.counters,
+      answerer: this.#answerer?.counters,
+    };
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    this.#finder.close();
+    this.#answerer?.close();
+  }
+
+  #sighted({ advert, peers }: Sighting): void {
+    if (this.#isClosed) return;
+    this.groupChanged();
+    if (this.#heardMs.has(advert.id)) {
+      this.#heardMs.set(advert.id, performance.now());
+    }
+    this.#step({ kind: "heard", advert, peers });
+  }
+
+  #step(input: DiscoveryInput): void {
+    for (const effect of this.#core.step(input, performance.now())) {
+      this.#act(effect);
+    }
+    this.#arm();
+  }
+
+  #act(effect: DiscoveryEffect): void {
+    const { peers, log } = this.#options;
+    switch (effect.kind) {
+      case "ask":
+        this.#forgetUnheard();
+        return this.#finder.ask();
+      case "meet": {
+        const { id, nodeKind: kind, address } = effect;
+        this.#heardMs.set(id, performance.now());
+        return peers.meet({ id, kind, address });
+      }
+      case "found":
+        return this.#options.onFound();
+      case "dissolve":
+        return this.#options.onDissolve(effect.into);
+      case "give-up":
+        return this.#options.onGiveUp(effect.reason);
+      case "rivals":
+        this.rivals = effect.rivals;
+        return;
+      case "note":
+        return log[effect.level](effect.text);
+    }
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    if (this.#isClosed) return;
+    const waitMs = Math.max(0, this.#core.wakeAtMs - performance.now());
+    this.#timer = setTimeout(() => {
+      this.groupChanged();
+      this.#step({ kind: "wake" });
+    }, waitMs);
+  }
+
+  /** Nodes that went without a word would be dialled for ever. */
+  #forgetUnheard(): void {
+    const { peers } = this.#options;
+    const named = this.#options.namesInView();
+    const nowMs = performance.now();
+    for (const { id, isLinked } of peers.states) {
+      const heardMs = this.#heardMs.get(id);
+      if (heardMs === undefined || isLinked || named.has(id)) continue;
+      if (nowMs - heardMs < UNHEARD_MS_MAX) continue;
+      this.#heardMs.delete(id);
+      peers.forget(id);
+    }
+  }
+}
+
+function answererAt(
+  where: Extract<DiscoverWhere, { kind: "udp" }>,
+  options: Omit<Parameters<typeof openAnswerer>[0], "where">,
+): Answerer {
+  try {
+    return openAnswerer({ ...options, where });
+  } catch (cause) {
+    throw new StartError(
+      `Cannot listen for questions at UDP port ${where.port}: ${
+        cause instanceof Error ? cause.message : String(cause)
+      }; "--discover udp:${where.group}:PORT" takes another one`,
+      { cause },
+    );
+  }
+}
+
+/** Tells whether anything has changed that discovery goes by. */
+function wordOf(group: OwnGroup | undefined): string {
+  return JSON.stringify(group) ?? "";
+}
