@@ -28,9 +28,13 @@ const GROUP_PERMISSIONS: readonly string[] = [
   "--allow-net",
   "--allow-read",
   "--allow-write",
-  "--allow-sys=hostname,statfs", // how full the disk is
+  // Its name; how full the disk is; where to ask for others.
+  "--allow-sys=hostname,statfs,networkInterfaces",
   "--allow-env=SKEIN_*,HOSTNAME,SERVER*,REPLICA_PORT*,CLIENT_PORT*,WITNESS*,DATA_DIR",
 ];
+
+/** What `deno.json` says for the checkout: UDP is not stable in Deno. */
+const UNSTABLE = "--unstable-net";
 
 /** All executables. Which files they read and write is the user's to say. */
 export const ROLES: readonly Role[] = [
@@ -58,7 +62,12 @@ export const ROLES: readonly Role[] = [
   {
     name: "skein",
     arguments: ["client"],
-    permissions: ["--allow-net", "--allow-read", "--allow-env=SKEIN_*"],
+    permissions: [
+      "--allow-net",
+      "--allow-read",
+      "--allow-sys=networkInterfaces", // where to ask for servers
+      "--allow-env=SKEIN_*",
+    ],
   },
 ];
 
@@ -207,6 +216,7 @@ class Builder {
     const output = `${work}/${role.name}`;
     const { code, text } = await deno([
       ...["compile", "--quiet", "--no-check", "--no-prompt", "--no-config"],
+      UNSTABLE,
       ...role.permissions,
       ...(target === undefined ? [] : ["--target", target]),
       ...["--output", output, program],
@@ -236,6 +246,7 @@ class Builder {
       ...await this.#packed,
       flags: [
         ...["--quiet", "--no-prompt", "--no-config", "--no-remote", "--no-npm"],
+        UNSTABLE,
         ...role.permissions,
       ],
       arguments: role.arguments,

@@ -6,7 +6,7 @@ const GROUP = [
   "--allow-net",
   "--allow-read",
   "--allow-write",
-  "--allow-sys=hostname,statfs",
+  "--allow-sys=hostname,statfs,networkInterfaces",
   "--allow-env=SKEIN_*,HOSTNAME,SERVER*,REPLICA_PORT*,CLIENT_PORT*,WITNESS*,DATA_DIR",
 ] as const;
 
