@@ -5,6 +5,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import fc from "fast-check";
+import { createHmac } from "node:crypto";
 import { type Advert, DATAGRAM_BYTES } from "../../protocol/discovery.ts";
 import {
   type Datagram,
@@ -296,7 +297,7 @@ Deno.test("discovery frames: what is none is refused", () => {
   }
 });
 
-Deno.test("discovery datagrams: the JSON can be read without a library", () => {
+Deno.test("discovery datagrams: they are as WIRE.md says", () => {
   const question = questionOf();
   const bytes = encodeQuestionDatagram(question, undefined);
   const length = bytes[LENGTH_AT] * 256 + bytes[LENGTH_AT + 1];
@@ -306,4 +307,9 @@ Deno.test("discovery datagrams: the JSON can be read without a library", () => {
     question,
   );
   assert(bytes.subarray(end).every((byte) => byte === 0), "padded with zeros");
+  const mac = createHmac("sha256", "Skein without a cluster key")
+    .update("skein discovery 1 question\n")
+    .update(JSON.stringify(question)).digest("hex");
+  assertEquals(bytes.subarray(MAC_AT, LENGTH_AT).toHex(), mac);
+  assertEquals(bytes.subarray(0, MAC_AT).toHex(), "fe534b440101");
 });

@@ -6,6 +6,7 @@ import { openClientPort } from "../../../nodes/chat/client_port.ts";
 import { ChatService } from "../../../nodes/chat/service.ts";
 import type { Listener } from "../../../nodes/host/listener.ts";
 import type { LinesFrom } from "../../../nodes/host/listener.ts";
+import type { Advert } from "../../../protocol/discovery.ts";
 import type { LogEntry } from "../../../protocol/replica.ts";
 import type { NodeStatus } from "../../../protocol/status.ts";
 import { canned } from "./canned_status.ts";
@@ -18,6 +19,7 @@ import {
 
 const EPOCH = { counter: 1, store: "0000000000000001" };
 const TICK_MS = 20;
+const INCARNATION = "0000000000000001";
 
 /** The group's log: what one server commits, all have. */
 export class LiveGroup {
@@ -46,9 +48,21 @@ export class LiveServer implements CommittedLog, AsyncDisposable {
 
   constructor(
     group = new LiveGroup(),
-    options: { clientsFrom?: LinesFrom; connectionsMax?: number } = {},
+    options: {
+      clientsFrom?: LinesFrom;
+      connectionsMax?: number;
+      advert?: () => Advert;
+      key?: Uint8Array;
+      cluster?: string;
+      /** {@linkcode LiveServer.shown} */
+      shown?: Partial<NodeStatus>;
+      /** How it leaves for good; nobody can send it away without. */
+      leaveForGood?: () => Promise<void>;
+    } = {},
   ) {
+    const { cluster = "skein", key, leaveForGood } = options;
     this.#group = group;
+    this.shown = options.shown ?? {};
     this.service = new ChatService({
       state: this.#state,
       passwords: new PlainPasswords(),
@@ -59,6 +73,13 @@ export class LiveServer implements CommittedLog, AsyncDisposable {
         crypto.getRandomValues(new Uint8Array(bytes)).toHex(),
       defer: queueMicrotask,
       status: () => canned({ node: "live", peers: [], ...this.shown }),
+      ...leaveForGood !== undefined && {
+        leave: {
+          node: this.shown.node ?? "live",
+          incarnation: INCARNATION,
+          ...{ key, leaveForGood },
+        },
+      },
       onFatal: (error) => {
         throw error;
       },
@@ -72,13 +93,9 @@ export class LiveServer implements CommittedLog, AsyncDisposable {
     this.#listener = openClientPort({
       listen: { host: "127.0.0.1", port: 0 },
       clientsFrom: options.clientsFrom ?? "loopback",
-      self: {
-        cluster: "skein",
-        role: "chat",
-        id: "live",
-        incarnation: "0000000000000001",
-      },
-      key: undefined,
+      self: { cluster, role: "chat", id: "live", incarnation: INCARNATION },
+      key,
+      ...options.advert !== undefined && { advert: options.advert },
       ...options.connectionsMax !== undefined &&
         { connectionsMax: options.connectionsMax },
       service: this.service,
