@@ -8,7 +8,6 @@ import type { Incarnation } from "../../protocol/ids.ts";
 import type { LogPosition } from "../../protocol/replica.ts";
 import type { NodeStatus } from "../../protocol/status.ts";
 import type { NodeKind, View } from "../../protocol/view.ts";
-import type { Rival } from "../../election/discovery_contract.ts";
 import type { Peer } from "../../election/membership.ts";
 import type { AcceptorFile } from "../../storage/acceptor_file.ts";
 import { StorageError } from "../../storage/errors.ts";
@@ -17,6 +16,7 @@ import { type Admin, type Readiness, startAdmin } from "../host/admin.ts";
 import { VERSION } from "../host/flags.ts";
 import { listenAtFree } from "../host/free_port.ts";
 import type { OpenLog } from "../host/log.ts";
+import { registerDiscoveryMetrics } from "../host/discovery/metrics.ts";
 import { openMetrics } from "../host/metrics.ts";
 import { StartError } from "../host/process.ts";
 import type { CommittedLogEvents } from "./committed_log.ts";
@@ -150,6 +150,10 @@ export class GroupNode {
       version: VERSION,
     });
     registerChatMetrics(metrics, pages);
+    const discovery = this.#discovery;
+    if (discovery !== undefined) {
+      registerDiscoveryMetrics(metrics, () => discovery.counters);
+    }
     this.#admin = startAdmin({
       listen: settings.admin,
       nodeId: settings.id,
@@ -177,17 +181,14 @@ export class GroupNode {
       committedIndex: kind === "witness" ? 0 : commitIndex,
       diskUsedBytes: disk?.usedBytes,
       diskFreeBytes: disk?.freeBytes,
+      groupId: acceptor.state.accepted?.group,
+      rivals: this.#discovery?.rivals ?? [],
       links: peers.states,
       clientAddressOf: (store) => peers.clientAddressOf(store),
       acknowledgedBy: (store) =>
         progress.peers.find(({ peer }) => peer.store === store)?.matched,
       ...extras,
     });
-  }
-
-  /** Other groups that hold data as this one does. */
-  get rivals(): readonly Rival[] {
-    return this.#discovery?.rivals ?? [];
   }
 
   /** What this node says of itself to whoever asks. */

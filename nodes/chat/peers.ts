@@ -374,10 +374,14 @@ export class PeerLinks {
     try {
       if (signal.aborted) onAbort();
       this.#checkTarget(wanted, link.peer);
-      link.send(encodeReplicaHello(this.#options.hello()));
+      const said = this.#options.hello();
+      link.send(encodeReplicaHello(said));
       const hello = this.#readHello(
         await readFirst(link, this.#waits.helloWaitMs),
       );
+      if (this.#options.hello().group !== said.group) {
+        throw new WireError("link-lost", "This node has got a group meanwhile");
+      }
       const joined = { link, hello, peer: link.peer, isDialed: true };
       const replaced = this.#check(joined);
       // From here on it is a link and no attempt any more.

@@ -2,13 +2,16 @@
 
 import type { Epoch, StoreId } from "../../protocol/epoch.ts";
 import type { NodeId } from "../../protocol/ids.ts";
-import type {
-  NodeRole,
-  NodeStatus,
-  PeerStatus,
+import {
+  type NodeRole,
+  type NodeStatus,
+  type PeerStatus,
+  RIVALS_SHOWN_MAX,
 } from "../../protocol/status.ts";
 import { formatAddress } from "../../protocol/address.ts";
 import type { NodeKind, View } from "../../protocol/view.ts";
+import type { Rival } from "../../election/discovery_contract.ts";
+import { formatChoice } from "../host/discovery/discover_flags.ts";
 import { VERSION } from "../host/flags.ts";
 import type { Readiness } from "../host/admin.ts";
 import type { GroupState } from "./contract.ts";
@@ -17,7 +20,10 @@ import type { PeerState } from "./peers.ts";
 
 /** What a node knows of itself; a witness has 0 in place of an index. */
 export interface StatusParts {
-  readonly settings: Pick<NodeSettings, "id" | "cluster" | "key" | "group">;
+  readonly settings: Pick<
+    NodeSettings,
+    "id" | "cluster" | "key" | "group" | "discover"
+  >;
   readonly kind: NodeKind;
   readonly store: StoreId;
   readonly group: GroupState;
@@ -31,6 +37,9 @@ export interface StatusParts {
   readonly diskUsedBytes: number | undefined;
   readonly diskFreeBytes: number | undefined;
   readonly clients: number;
+  /** The group of the newest view accepted, active or not. */
+  readonly groupId: StoreId | undefined;
+  readonly rivals: readonly Rival[];
   /** {@linkcode PeerLinks.states} */
   readonly links: readonly PeerState[];
   /** {@linkcode PeerLinks.clientAddressOf} */
@@ -79,6 +88,15 @@ export function nodeStatus(parts: StatusParts): NodeStatus {
     ...diskFreeBytes !== undefined && { diskFreeBytes },
     clients: parts.clients,
     ...settings.key === undefined && { openTo: OPEN_TO },
+    ...parts.groupId !== undefined && { group: parts.groupId },
+    ...settings.discover !== undefined &&
+      { discover: formatChoice(settings.discover) },
+    ...parts.rivals.length > 0 && {
+      rivals: parts.rivals.slice(0, RIVALS_SHOWN_MAX).map((rival) => ({
+        ...{ group: rival.group, leader: rival.leader, epoch: rival.epoch },
+        address: formatAddress(rival.address),
+      })),
+    },
     peers: peersOf(parts),
   };
 }
@@ -171,12 +189,11 @@ function peerOf(
   const isLinked = link?.isLinked === true;
   const address = link?.address ??
     (configured && formatAddress(configured.address));
-  const told = link?.store === undefined
-    ? undefined
-    : parts.clientAddressOf(link.store);
-  const clientAddress = told === undefined
-    ? configured?.clients && formatAddress(configured.clients)
-    : reachable(told, address);
+  const clientAddress =
+    (link?.store === undefined
+      ? undefined
+      : parts.clientAddressOf(link.store)) ??
+      (configured?.clients && formatAddress(configured.clients));
   const acknowledgedIndex = link?.store === undefined || kind === "witness"
     ? undefined
     : parts.acknowledgedBy(link.store);
@@ -191,16 +208,6 @@ function peerOf(
     ...problem !== undefined && { problem },
     ...acknowledgedIndex !== undefined && { acknowledgedIndex },
   };
-}
-
-/**
- * A server that lets people in at every address of its machine says no host
- * that anybody could dial: they find it at the one where this node does.
- */
-function reachable(told: string, address: string | undefined): string {
-  const wildcard = /^(?:0\.0\.0\.0|\[::\]):(\d+)$/.exec(told);
-  if (wildcard === null || address === undefined) return told;
-  return address.replace(/:\d+$/, `:${wildcard[1]}`);
 }
 
 /** The role of a node by its name: a new store of that name is a learner. */

@@ -95,3 +95,20 @@ Deno.test("peers: nodes of two groups part, and say why", async () => {
   );
   assertEquals(a.links.states[0].isLinked, false);
 });
+
+Deno.test("peers: who lets people in everywhere is told to them where it is linked", async () => {
+  for (
+    const [clientAddress, wanted] of [
+      ["0.0.0.0:8091", "127.0.0.1:8091"],
+      ["[::]:8091", "127.0.0.1:8091"],
+      ["10.0.0.5:8091", "10.0.0.5:8091"],
+    ]
+  ) {
+    await using a = new PeerNode({ id: "a", store: A });
+    const hello = () => ({ ...helloOf(B), clientAddress });
+    await using b = new PeerNode({ id: "b", store: B }, { hello });
+    a.links.meet(b.asPeer);
+    await a.untilFate(B, ["up"]);
+    assertEquals(a.links.clientAddressOf(B), wanted);
+  }
+});
