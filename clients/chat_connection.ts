@@ -9,6 +9,7 @@ import type {
   ViewPush,
 } from "../protocol/chat.ts";
 import { type Outcome, WireError } from "../protocol/errors.ts";
+import type { LeaveChallenge } from "../protocol/leave_proof.ts";
 import { ChatLink } from "./chat_link.ts";
 
 /** What comes without being asked for. An error without an id ends the session or the connection. */
@@ -22,11 +23,14 @@ export class ChatRefusal extends WireError {
   readonly #outcome: Outcome;
   /** When to try again, in ms. */
   readonly retryMs: number | undefined;
+  /** What a proof of the cluster key is wanted for. */
+  readonly challenge: LeaveChallenge | undefined;
 
   constructor(answer: ErrorAnswer) {
     super(answer.code, answer.text);
     this.#outcome = answer.outcome;
     this.retryMs = answer.retryMs;
+    this.challenge = answer.challenge;
   }
 
   override get outcome(): Outcome {

@@ -3,11 +3,11 @@
 import type { Address } from "../protocol/address.ts";
 import type { StoreId } from "../protocol/epoch.ts";
 import type { Log } from "../nodes/host/log.ts";
-import { formatChoice } from "../nodes/host/discovery/discover_flags.ts";
 import {
   clientAddresses,
   describeGroup,
   type FoundNodes,
+  nobody,
 } from "./found_groups.ts";
 import { NodeSearch } from "./node_search.ts";
 import type { SearchSettings } from "./where_flags.ts";
@@ -118,7 +118,7 @@ export function chosenGroup({ groups }: FoundNodes): ChatGroup | undefined {
 
 function advice(
   { groups, seekers }: FoundNodes,
-  { where, cluster, key }: SearchSettings,
+  search: SearchSettings,
 ): string {
   if (groups.length > 0) {
     return "A group answers, but no server that takes people";
@@ -127,7 +127,5 @@ function advice(
     const names = seekers.map(({ advert }) => advert.id).join(", ");
     return `${names}: no group yet; still looking`;
   }
-  return `Nobody of the cluster "${cluster}" answers by ${formatChoice(where)}${
-    key === undefined ? ", without a cluster key" : " with this cluster key"
-  }; still looking. "skein-chat" starts a server, "-c HOST:PORT" names one`;
+  return `${nobody(search)}; still looking`;
 }

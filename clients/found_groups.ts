@@ -8,7 +8,9 @@ import {
 import type { AdvertGroup, AdvertLeader } from "../protocol/discovery.ts";
 import { compareEpochs, type Epoch, type StoreId } from "../protocol/epoch.ts";
 import { compareRank } from "../protocol/view.ts";
+import { formatChoice } from "../nodes/host/discovery/discover_flags.ts";
 import type { Sighting } from "../nodes/host/discovery/finder.ts";
+import type { SearchSettings } from "./where_flags.ts";
 
 /** A group, by what its nodes say that answered. */
 export interface FoundGroup {
@@ -81,6 +83,16 @@ export function describeGroup(group: FoundGroup): string {
   const servers = `${members} server${members === 1 ? "" : "s"}`;
   const empty = isVoid ? ", empty" : "";
   return `the group of ${leader.id} (epoch ${epoch.counter}, ${servers}${empty})`;
+}
+
+/** For people: who was looked for in vain, and what else to try. */
+export function nobody({ where, cluster, key }: SearchSettings): string {
+  const keyed = key === undefined
+    ? "without a cluster key"
+    : "with this cluster key";
+  return `Nobody of the cluster "${cluster}" answers by ${
+    formatChoice(where)
+  } ${keyed}; "skein discover" tells more, "-c HOST:PORT" names a server`;
 }
 
 function groupOf(nodes: readonly Sighting[]): FoundGroup | undefined {
