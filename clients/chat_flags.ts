@@ -122,7 +122,7 @@ export function parseChatClientFlags(
     program: "skein chat",
     about: CHAT_ABOUT,
     examples: [
-      ["skein chat", "finds a group on this network, and asks for a name"],
+      ["skein chat", "finds a group by itself"],
       ["skein chat -c HOST:8091", "goes to that server"],
       ["skein chat -c A:8091,B:8092 -u ann --register", "makes the account"],
       ["echo '@bob hi' | skein chat -c HOST:8091 -u ann", "sends what comes"],

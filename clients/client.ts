@@ -2,15 +2,19 @@
 
 import { completeCommands, orExit, VERSION } from "../nodes/host/flags.ts";
 import { CHAT_ABOUT, chatFlagTable } from "./chat_flags.ts";
+import { DISCOVER_ABOUT, discoverFlagTable } from "./discover_flags.ts";
+import { LEAVE_ABOUT, leaveFlagTable } from "./leave_flags.ts";
 import { SEND_ABOUT, sendFlagTable } from "./send_flags.ts";
 import { STATUS_ABOUT, statusFlagTable } from "./status_flags.ts";
 
 const HELP = `Usage: skein COMMAND [OPTIONS]
 
 Commands:
-  chat   Chat: register, log in, send and view messages
-  send   Send lines of text into a chain until the tail has them all
-  status Show a chat group: who leads, who is in sync, how far each is
+  chat      Chat: register, log in, send and view messages
+  send      Send lines of text into a chain until the tail has them all
+  discover  Show which nodes answer on this network, and their groups
+  status    Show a chat group: who leads, who is in sync, how far each is
+  leave     Send a server out of its group for good
 
 Options:
   -h, --help   This text; "skein COMMAND --help" tells more
@@ -19,10 +23,12 @@ Options:
                What makes a shell complete commands and options
 
 Examples:
+  skein chat                              a group on this network
   skein chat -c 127.0.0.1:8091,127.0.0.1:8092
-  skein send -c 127.0.0.1:3525
+  skein discover
+  skein status --watch
+  skein leave -c 127.0.0.1:8092
   skein send -c 127.0.0.1:3525 --file notes.txt
-  skein status -c 127.0.0.1:8091 --watch
 `;
 
 /** Runs one command of the people's tool. */
@@ -33,8 +39,12 @@ export async function main(args: readonly string[]): Promise<void> {
       return await (await import("./chat.ts")).main(rest);
     case "send":
       return await (await import("./send.ts")).main(rest);
+    case "discover":
+      return await (await import("./discover.ts")).main(rest);
     case "status":
       return await (await import("./status.ts")).main(rest);
+    case "leave":
+      return await (await import("./leave.ts")).main(rest);
     case "--help":
     case "-h":
       console.log(HELP.trimEnd());
@@ -48,7 +58,9 @@ export async function main(args: readonly string[]): Promise<void> {
           {
             chat: { about: CHAT_ABOUT, table: chatFlagTable },
             send: { about: SEND_ABOUT, table: sendFlagTable },
+            discover: { about: DISCOVER_ABOUT, table: discoverFlagTable },
             status: { about: STATUS_ABOUT, table: statusFlagTable },
+            leave: { about: LEAVE_ABOUT, table: leaveFlagTable },
           },
           { program: "skein", args },
         )
@@ -59,7 +71,7 @@ export async function main(args: readonly string[]): Promise<void> {
           command === undefined
             ? "a command is missing"
             : `"${command}" is no command`
-        }; wanted: chat, send, status. Try "skein --help"`,
+        }; wanted: chat, send, discover, status, leave. Try "skein --help"`,
       );
       Deno.exit(2);
   }

@@ -10,14 +10,17 @@ import { WireError } from "../protocol/errors.ts";
 import { type NodeStatus, readNodeStatus } from "../protocol/status.ts";
 import { orExit } from "../nodes/host/flags.ts";
 import { closeConn, connect } from "../nodes/host/link.ts";
+import { type Log, openLog } from "../nodes/host/log.ts";
+import { escapeJson } from "../nodes/host/text.ts";
+import { clientAddresses, describeGroup, nobody } from "./found_groups.ts";
+import { NodeSearch } from "./node_search.ts";
+import { print, showAgain, type Shown } from "./shown_again.ts";
 import { parseStatusFlags, type StatusFlags } from "./status_flags.ts";
 import {
   formatReport,
   type StatusAnswer,
   statusReport,
 } from "./status_report.ts";
-
-const WATCH_EVERY_MS = 1_000;
 
 /** Bytes of an answer that is read; that of a full group has some 20,000. */
 const STATUS_BYTES_MAX = 262_144;
@@ -29,72 +32,55 @@ const EXIT_NOT_WRITABLE = 1;
 /** Shows the group, and exits with 0 if it took writes when last asked. */
 export async function main(args: readonly string[]): Promise<void> {
   const flags = orExit(() => parseStatusFlags(args, Deno.env));
-  Deno.exit(await (flags.watch ? watch(flags) : show(flags)));
+  const opened = openLog({ node: "skein-status", level: "warn" });
+  for (const warning of flags.warnings) opened.log.warn(warning);
+  const look = () => lookOnce(flags, opened.log);
+  if (flags.watch) Deno.exit(await showAgain(look, flags));
+  const { lines, code } = await look();
+  await opened.flush();
+  print(lines.join("\n"));
+  Deno.exit(code);
 }
 
-async function show(flags: StatusFlags): Promise<number> {
-  const answers = await askAll(flags);
-  print(linesOf(answers, flags).join("\n"));
-  return exitCode(answers);
+async function lookOnce(flags: StatusFlags, log: Log): Promise<Shown> {
+  const { json, timeoutMs } = flags;
+  const { addresses, notes } = await serversOf(flags, log);
+  const answers = await askAll(addresses, timeoutMs);
+  const report = statusReport(answers, notes);
+  return {
+    lines: json
+      ? [escapeJson(JSON.stringify({ time: Date.now(), ...report, answers }))]
+      : formatReport(report),
+    code: report.isWritable ? EXIT_WRITABLE : EXIT_NOT_WRITABLE,
+  };
 }
 
-async function watch(flags: StatusFlags): Promise<number> {
-  const stop = Promise.withResolvers<"stop">();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    if (Deno.build.os === "windows" && signal === "SIGTERM") continue;
-    Deno.addSignalListener(signal, () => stop.resolve("stop"));
+/** Whom to ask, and what an operator should know of how they were found. */
+async function serversOf(
+  { connect, search, timeoutMs }: StatusFlags,
+  log: Log,
+): Promise<{ addresses: readonly Address[]; notes: readonly string[] }> {
+  if (connect.length > 0) return { addresses: connect, notes: [] };
+  using nodes = new NodeSearch({ ...search, service: "chat", log });
+  const found = await nodes.firstGroup(timeoutMs);
+  const [group, ...others] = found.groups;
+  const notes = found.seekers.map(({ advert }) =>
+    `${advert.id} is in no group yet`
+  );
+  if (group === undefined) {
+    return { addresses: [], notes: [...notes, nobody(search)] };
   }
-  const redraws = Deno.stdout.isTerminal() && !flags.json;
-  if (redraws) print("\x1b[2J", "");
-  let code = EXIT_NOT_WRITABLE;
-  for (;;) {
-    const next = new Promise<void>((resolve) =>
-      setTimeout(resolve, WATCH_EVERY_MS)
-    );
-    const answers = await Promise.race([askAll(flags), stop.promise]);
-    if (answers === "stop") return code;
-    code = exitCode(answers);
-    const lines = linesOf(answers, flags);
-    if (redraws) {
-      const at = new Date().toLocaleTimeString();
-      // Over what stands there: to clear it all first would flicker.
-      const shown = [...lines, "", `${at}, Ctrl-C ends this`]
-        .map((line) => `${line}\x1b[K\n`).join("");
-      print(`\x1b[H${shown}\x1b[J`, "");
-    } else print(lines.join("\n"), flags.json ? "\n" : "\n\n");
-    if (await Promise.race([next, stop.promise]) === "stop") return code;
-  }
-}
-
-function linesOf(
-  answers: readonly StatusAnswer[],
-  flags: StatusFlags,
-): string[] {
-  const report = statusReport(answers);
-  if (!flags.json) return formatReport(report);
-  return [JSON.stringify({ time: Date.now(), ...report, answers })];
-}
-
-function exitCode(answers: readonly StatusAnswer[]): number {
-  return statusReport(answers).isWritable ? EXIT_WRITABLE : EXIT_NOT_WRITABLE;
-}
-
-function print(text: string, end = "\n"): void {
-  const bytes = new TextEncoder().encode(`${text}${end}`);
-  try {
-    for (let at = 0; at < bytes.length;) {
-      at += Deno.stdout.writeSync(bytes.subarray(at));
-    }
-  } catch (error) {
-    // Whoever read it (`--watch | head`) has seen enough.
-    if (error instanceof Deno.errors.BrokenPipe) Deno.exit(EXIT_WRITABLE);
-    throw error;
-  }
+  notes.push(
+    ...others.map((other) => `Another group answers: ${describeGroup(other)}`),
+  );
+  return { addresses: clientAddresses(group), notes };
 }
 
 /** Asks the servers that are given, and then those that these know of. */
-async function askAll(flags: StatusFlags): Promise<StatusAnswer[]> {
-  const { connect, timeoutMs } = flags;
+async function askAll(
+  connect: readonly Address[],
+  timeoutMs: number,
+): Promise<StatusAnswer[]> {
   const given = await Promise.all(
     connect.map((address) => answerOf({ address, timeoutMs })),
   );

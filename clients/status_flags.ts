@@ -1,19 +1,16 @@
 /** The flags of `skein status`. */
 
-import { addressList, duration } from "../nodes/host/flag_values.ts";
+import { duration } from "../nodes/host/flag_values.ts";
 import {
   defaultFlag,
   type FlagTable,
-  requiredFlag,
   switchFlag,
 } from "../nodes/host/flag_table.ts";
 import { type Environment, parseFlags } from "../nodes/host/flags.ts";
-import type { Address } from "../protocol/address.ts";
+import { readWhere, whereFlags, type WhereSettings } from "./where_flags.ts";
 
 /** What `skein status` is told to do. */
-export interface StatusFlags {
-  /** Client ports of chat servers; one at least. */
-  readonly connect: readonly Address[];
+export interface StatusFlags extends WhereSettings {
   /** Ask again and again, until it is stopped. */
   readonly watch: boolean;
   /** One JSON object a line in place of a table. */
@@ -28,13 +25,12 @@ export const STATUS_ABOUT =
 
 /** For the completion of the whole `skein`. */
 export const statusFlagTable = {
-  connect: requiredFlag({
-    names: ["-c", "--connect"],
-    value: addressList(),
+  ...whereFlags,
+  connect: {
+    ...whereFlags.connect,
     about:
       "Client ports of the servers to ask; whom they know of is shown as well.",
-    variable: "SKEIN_CHAT",
-  }),
+  },
   watch: switchFlag({
     names: ["-w", "--watch"],
     about: "Ask again every second, until Ctrl-C.",
@@ -62,11 +58,12 @@ export function parseStatusFlags(
   env: Environment,
   envFile = ".env",
 ): StatusFlags {
-  const { values } = parseFlags(statusFlagTable, {
+  const flags = parseFlags(statusFlagTable, {
     program: "skein status",
     about: STATUS_ABOUT,
     examples: [
-      ["skein status -c HOST1:8091,HOST2:8092", "shows the group once"],
+      ["skein status", "shows the group of this network"],
+      ["skein status -c HOST1:8091,HOST2:8092", "shows the group of these"],
       ["skein status -c HOST:8091 --watch", "and again every second"],
       ["skein status -c HOST:8091 --json | jq", "for programs"],
     ],
@@ -74,6 +71,6 @@ export function parseStatusFlags(
     env,
     envFile,
   });
-  const { connect, watch, json, timeout } = values;
-  return { connect, watch, json, timeoutMs: timeout };
+  const { watch, json, timeout } = flags.values;
+  return { ...readWhere(flags), watch, json, timeoutMs: timeout };
 }

@@ -1,8 +1,18 @@
 /** What the answers of several servers say together, and as a table for people. */
 
-import { formatEpoch } from "../protocol/epoch.ts";
-import type { NodeRole, NodeStatus, PeerStatus } from "../protocol/status.ts";
+import { formatEpoch, type StoreId } from "../protocol/epoch.ts";
+import type {
+  NodeRole,
+  NodeStatus,
+  PeerStatus,
+  RivalStatus,
+} from "../protocol/status.ts";
 import { escapeText } from "../nodes/host/text.ts";
+import { type Column, tableLines } from "./table.ts";
+
+/** What an operator can do about two groups that both hold data. */
+export const RIVAL_ADVICE =
+  "Such groups never merge by themselves: stop the servers of one and start them with a new --data directory, so that they join the other; or tell them apart with --cluster";
 
 /** What came back from one client port. */
 export type StatusAnswer =
@@ -59,8 +69,15 @@ interface Answered {
   readonly status: NodeStatus;
 }
 
-/** Puts the answers together: each node once, servers first. */
-export function statusReport(answers: readonly StatusAnswer[]): StatusReport {
+/**
+ * Puts the answers together: each node once, servers first.
+ *
+ * @param notes What is known beside the answers; remarks as well.
+ */
+export function statusReport(
+  answers: readonly StatusAnswer[],
+  notes: readonly string[] = [],
+): StatusReport {
   const answered = onePerNode(
     answers.filter((answer): answer is Answered => "status" in answer),
   );
@@ -80,41 +97,32 @@ export function statusReport(answers: readonly StatusAnswer[]): StatusReport {
     primary: newest?.view?.primary,
     lossesLeft: lossesLeft(newest),
     rows,
-    remarks: remarksOn(answered, newest),
+    remarks: [...remarksOn(answered, newest), ...notes],
   };
 }
 
-const HEADINGS = [
-  ...["NODE", "ROLE", "EPOCH", "COMMITTED", "APPLIED", "LAG", "DISK"],
-  ...["CLIENTS", "LAST CHANGE OF VIEW"],
-] as const;
-
-/** Columns that are numbers, set flush right. */
-const RIGHT: ReadonlySet<string> = new Set([
-  ...["COMMITTED", "APPLIED", "LAG", "CLIENTS"],
-]);
+const COLUMNS: readonly Column[] = [
+  { heading: "NODE" },
+  { heading: "ROLE" },
+  { heading: "EPOCH" },
+  { heading: "COMMITTED", isNumber: true },
+  { heading: "APPLIED", isNumber: true },
+  { heading: "LAG", isNumber: true },
+  { heading: "DISK" },
+  { heading: "CLIENTS", isNumber: true },
+  // Problems stand in its place.
+  { heading: "LAST CHANGE OF VIEW" },
+];
 
 const REASON_CHARACTERS_MAX = 100;
 
 /** Lines for a terminal or a file, without escape sequences. */
 export function formatReport(report: StatusReport): string[] {
-  const cells = report.rows.map(cellsOf);
-  const widths = HEADINGS.map((heading, column) =>
-    Math.max(heading.length, ...cells.map((row) => row.cells[column].length))
-  );
-  // The last column is as wide as it is, and problems stand in its place.
-  const line = (row: readonly string[]) =>
-    row.map((cell, column) => {
-      if (column === row.length - 1) return cell;
-      return RIGHT.has(HEADINGS[column])
-        ? cell.padStart(widths[column])
-        : cell.padEnd(widths[column]);
-    }).join("  ").trimEnd();
   return [
     summary(report),
-    "",
-    line(HEADINGS),
-    ...cells.map(({ cells }) => line(cells)),
+    ...report.rows.length > 0
+      ? ["", ...tableLines(COLUMNS, report.rows.map(cellsOf))]
+      : [],
     ...report.remarks.length > 0 ? ["", ...report.remarks] : [],
   ].map(escapeText);
 }
@@ -149,21 +157,19 @@ function lossesLeft(newest: NodeStatus | undefined): number | undefined {
   return Math.max(0, Math.min(voting, inSync - 1));
 }
 
-function cellsOf(row: StatusRow): { cells: readonly string[] } {
+function cellsOf(row: StatusRow): readonly string[] {
   const number = (value: number | undefined) => value?.toString() ?? "-";
-  return {
-    cells: [
-      row.node,
-      row.hasAnswered || row.role === "witness" ? row.role : `(${row.role})`,
-      row.epoch ?? "-",
-      number(row.committedIndex),
-      number(row.appliedIndex),
-      number(row.lag),
-      diskText(row),
-      number(row.clients),
-      lastCell(row),
-    ],
-  };
+  return [
+    row.node,
+    row.hasAnswered || row.role === "witness" ? row.role : `(${row.role})`,
+    row.epoch ?? "-",
+    number(row.committedIndex),
+    number(row.appliedIndex),
+    number(row.lag),
+    diskText(row),
+    number(row.clients),
+    lastCell(row),
+  ];
 }
 
 function lastCell(row: StatusRow): string {
@@ -367,6 +373,37 @@ function remarksOn(
       }`,
     );
   }
+  remarks.push(...groupRemarks(answered));
+  return remarks;
+}
+
+/** How others find the group, and which group it never merges with by itself. */
+function groupRemarks(answered: readonly Answered[]): string[] {
+  const remarks: string[] = [];
+  const ways = new Set(answered.flatMap(({ status }) => status.discover ?? []));
+  if (ways.size > 0) {
+    remarks.push(`Servers and clients find it by ${[...ways].join(", ")}`);
+  }
+  const groups = new Set(answered.flatMap(({ status }) => status.group ?? []));
+  if (groups.size > 1) {
+    remarks.push(
+      `These servers are of ${groups.size} groups, which share nothing: ${
+        [...groups].sort().join(", ")
+      }`,
+    );
+  }
+  const rivals = new Map<StoreId, RivalStatus>();
+  for (const { status } of answered) {
+    for (const rival of status.rivals ?? []) rivals.set(rival.group, rival);
+  }
+  for (const { group, leader, epoch, address } of rivals.values()) {
+    remarks.push(
+      `RIVAL: the group of ${leader} (epoch ${
+        formatEpoch(epoch)
+      }, ${address}, group ${group}) holds data as well`,
+    );
+  }
+  if (rivals.size > 0) remarks.push(RIVAL_ADVICE);
   return remarks;
 }
 

@@ -5,6 +5,7 @@ import {
   openAnswerer,
 } from "../../nodes/host/discovery/answerer.ts";
 import { DISCOVER_UDP } from "../../nodes/host/discovery/discover_flags.ts";
+import type { Advert } from "../../protocol/discovery.ts";
 import { LiveGroup, LiveServer } from "../nodes/chat/live_service.ts";
 import { SILENT } from "../nodes/chat/service_fixture.ts";
 import { advert, type GroupWords } from "./sightings.ts";
@@ -17,6 +18,8 @@ export interface AdvertisedOptions {
   readonly log?: LiveGroup;
   readonly key?: string;
   readonly cluster?: string;
+  /** How it leaves for good; nobody can send it away without. */
+  readonly leaveForGood?: () => Promise<void>;
 }
 
 /** Answers questions, and serves clients, until it is stopped. */
@@ -25,23 +28,25 @@ export class AdvertisedServer implements AsyncDisposable {
   readonly #answerer: Answerer;
 
   constructor(options: AdvertisedOptions) {
-    const { id, group, log = new LiveGroup(), key, cluster = "skein" } =
-      options;
-    this.server = new LiveServer(log);
-    this.server.shown = {
-      node: id,
-      ...group !== undefined && { group: group.id },
-    };
-    const { port } = this.server.address;
+    const { id, group, log = new LiveGroup(), cluster = "skein" } = options;
+    const { leaveForGood } = options;
+    const key = options.key === undefined
+      ? {}
+      : { key: new TextEncoder().encode(options.key) };
+    const said = (): Advert =>
+      advert(id, {
+        ...group !== undefined && { group },
+        port: this.server.address.port,
+        ...{ cluster, isOpen: options.key === undefined },
+      });
+    this.server = new LiveServer(log, {
+      ...{ cluster, ...key, advert: said },
+      ...leaveForGood !== undefined && { leaveForGood },
+      shown: { node: id, ...group !== undefined && { group: group.id } },
+    });
     this.#answerer = openAnswerer({
-      where: DISCOVER_UDP,
-      ...key !== undefined && { key: new TextEncoder().encode(key) },
+      ...{ where: DISCOVER_UDP, ...key, advert: said },
       ...{ cluster, service: "chat", log: SILENT },
-      advert: () =>
-        advert(id, {
-          ...group !== undefined && { group },
-          ...{ port, cluster, isOpen: key === undefined },
-        }),
     });
   }
 

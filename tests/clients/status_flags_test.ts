@@ -3,10 +3,19 @@ import {
   parseStatusFlags,
   type StatusFlags,
 } from "../../clients/status_flags.ts";
+import { DISCOVER_UDP } from "../../nodes/host/discovery/discover_flags.ts";
 import { FlagsExit } from "../../nodes/host/flags.ts";
+
+const SEARCH = {
+  where: { kind: "static", addresses: [{ host: "a", port: 8091 }] },
+  cluster: "skein",
+  key: undefined,
+} as const;
 
 const DEFAULTS: StatusFlags = {
   connect: [{ host: "a", port: 8091 }],
+  search: SEARCH,
+  warnings: [],
   watch: false,
   json: false,
   timeoutMs: 2_000,
@@ -25,8 +34,11 @@ Deno.test("status flags: each flag sets its value", () => {
   for (
     const [line, env, changes] of [
       ["-c a:8091", {}, {}],
-      ["-c a:1,b:2", {}, { connect: two }],
-      ["", { SKEIN_CHAT: "a:1,b:2" }, { connect: two }],
+      ["", {}, { connect: [], search: { ...SEARCH, where: DISCOVER_UDP } }],
+      ["-c a:1,b:2", {}, {
+        connect: two,
+        search: { ...SEARCH, where: { kind: "static", addresses: two } },
+      }],
       ["-c a:8091 --watch", {}, { watch: true }],
       ["-c a:8091 -w --json", {}, { watch: true, json: true }],
       ["-c a:8091 --timeout 500ms", {}, { timeoutMs: 500 }],
@@ -37,10 +49,6 @@ Deno.test("status flags: each flag sets its value", () => {
 Deno.test("status flags: each wrong flag is one clear line and exit code 2", () => {
   for (
     const [line, refusal] of [
-      [
-        "",
-        '"--connect" is missing: say -c HOST:PORT[,…], or set SKEIN_CHAT',
-      ],
       ["-c 8091", '"--connect": "8091" is not an address, wanted HOST:PORT'],
       ["-c a:1 --wach", '"--wach" is no option; did you mean "--watch"?'],
       [

@@ -1,6 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import {
   formatReport,
+  RIVAL_ADVICE,
   type StatusAnswer,
   statusReport,
 } from "../../clients/status_report.ts";
@@ -151,6 +152,42 @@ Deno.test("status: nobody answers", () => {
   assertEquals(report.isWritable, false);
   assertEquals(formatReport(report)[0], "No server answers");
   assertStringIncludes(formatReport(report)[3], "does not answer: No route");
+});
+
+Deno.test("status: where nobody was found there is no table, and what was noted is said", () => {
+  const report = statusReport([], ["Nobody answers by udp"]);
+  const lines = ["No server answers", "", "Nobody answers by udp"];
+  assertEquals(formatReport(report), lines);
+});
+
+Deno.test("status: how a group is found, and its rivals once each, with what can be done", () => {
+  const store = "abababababababab";
+  const rival = {
+    ...{ group: store, leader: "z", address: "10.0.0.9:8081" },
+    epoch: { counter: 4, store },
+  };
+  const group = "1111111111111111";
+  const discover = "udp 239.255.83.75:8090";
+  const common = { group, discover, rivals: [rival] };
+  const { remarks } = statusReport(
+    answered(server(1, common), server(3, common)),
+  );
+  assertEquals(remarks.slice(-3), [
+    "Servers and clients find it by udp 239.255.83.75:8090",
+    "RIVAL: the group of z (epoch 4.abab, 10.0.0.9:8081, group abababababababab) holds data as well",
+    RIVAL_ADVICE,
+  ]);
+  const two = statusReport(answered(
+    server(1, { group: store }),
+    server(3, { group }),
+  ));
+  assertEquals(
+    two.remarks.at(-1),
+    `These servers are of 2 groups, which share nothing: ${group}, ${store}`,
+  );
+  // What a server says of it, a client reads.
+  const said = JSON.parse(JSON.stringify(server(1, common)));
+  assertEquals(readNodeStatus(said).rivals, [rival]);
 });
 
 Deno.test("status: what must never be is said", () => {
