@@ -89,6 +89,7 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
   #checkMs: number;
   #stopped: (() => void) | undefined;
   #stopUntilMs = Infinity;
+  #isDissolved = false;
 
   constructor(options: ServiceOptions) {
     this.#options = options;
@@ -176,12 +177,14 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
 
   committed(entries: readonly LogEntry[]): void {
     const outcomes = this.#options.state.apply(entries);
-    for (let i = 0; i < outcomes.length; i++) {
+    // Nobody is told anything of a group that has ended.
+    for (let i = 0; i < outcomes.length && !this.#isDissolved; i++) {
       const { dissolved } = outcomes[i];
-      // Nobody is told anything of a group that has ended.
-      if (dissolved !== undefined) return this.#options.onDissolved(dissolved);
-      this.#applied(outcomes[i], entries[i].command);
+      this.#isDissolved = dissolved !== undefined;
+      if (dissolved !== undefined) this.#options.onDissolved(dissolved);
+      else this.#applied(outcomes[i], entries[i].command);
     }
+    if (this.#isDissolved) return;
     this.#context.waits.advance();
   }
 

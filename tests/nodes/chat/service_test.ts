@@ -72,6 +72,24 @@ Deno.test("service: a state that has failed answers nobody, and ends the server"
   assertEquals(world.node.fatal, [failure]);
 });
 
+Deno.test("service: of a group that has ended nobody is told anything", async () => {
+  const world = new MemoryWorld();
+  const ann = world.connect();
+  const into = "00000000000000ee";
+  world.node.propose([encodeCommand({ kind: "dissolve", into, time: 1 })]);
+  await world.settle();
+  assertEquals(world.node.dissolvedInto, into);
+  const before = ann.answers.length;
+  ann.send({ type: "register", user: "ann", password: PASSWORD });
+  await world.settle();
+  assertEquals(ann.answers.length, before);
+  // It closes, and then whoever waits hears that it may or may not be done.
+  const stopped = world.node.service.stop(0);
+  await world.settle();
+  await stopped;
+  assertEquals(ann.answers.at(-1)?.outcome, "indefinite");
+});
+
 Deno.test("service: neither answers nor commands hold a password", async () => {
   const world = new MemoryWorld();
   const ann = await world.client("ann");

@@ -247,3 +247,34 @@ Deno.test("state hash: it goes on from its text, and never changes", () => {
   // Servers of different versions compare it: if this fails, mend the hash.
   assertEquals(hash.text, "e9daa448ae0bc50e");
 });
+
+Deno.test("state core: a group ends only while nobody could miss anything, and then nothing counts", () => {
+  const into = hex(7, 16);
+  const full = new World();
+  full.join("ann", 1);
+  assertEquals(full.core.isVoid, false);
+  full.history.add({ kind: "dissolve", into, time: 1 });
+  const refused = full.apply();
+  assertEquals([refused.result, refused.dissolved], [OK, undefined]);
+  full.history.send([1, 1], "ann");
+  assertEquals(full.apply().result.code, "ok");
+
+  const empty = new World();
+  // An entry that begins an epoch, and a command without effect.
+  empty.pass(1);
+  assertEquals(empty.core.isVoid, true);
+  const history = new History();
+  history.addBytes(new Uint8Array(0));
+  history.add({ kind: "dissolve", into, time: 1 });
+  history.register("ann");
+  history.add({ kind: "dissolve", into: hex(8, 16), time: 1 });
+  const [ended, ...later] = history.entries.slice(1)
+    .map((entry) => empty.core.apply(entry));
+  assertEquals([ended.result.value, ended.dissolved], [1, into]);
+  for (const { result, registered, dissolved } of later) {
+    assertEquals([result.code, registered, dissolved], [
+      ...["invalid", undefined, undefined],
+    ]);
+  }
+  assertEquals(empty.core.users.size, 0);
+});
