@@ -10,7 +10,7 @@ import {
 import { checkHistory } from "../../history/linearizability.ts";
 import { Random } from "../../sim/random.ts";
 import { bounded } from "../until.ts";
-import type { ChatFleet } from "./chat_fleet.ts";
+import type { ChatNodes } from "./chat_nodes.ts";
 import { faultsOf, nameOf, type Sent } from "./load_check.ts";
 import { LoadClient, type LoadClientOptions } from "./load_client.ts";
 
@@ -58,16 +58,19 @@ export interface LoadSummary {
 export class Load implements AsyncDisposable {
   readonly history = new HistoryRecorder();
   readonly #clients: LoadClient[] = [];
-  readonly #fleet: ChatFleet;
+  readonly #fleet: ChatNodes;
   readonly #textBytes: number;
   readonly #random: Random;
   readonly #sent: Sent[] = [];
   readonly #running: Promise<void>[] = [];
   #acknowledged = 0;
+  /** When a write was acknowledged last, and the longest wait for one. */
+  #acknowledgedMs = performance.now();
+  #pauseMs = 0;
   #isStopping = false;
   #failure: unknown;
 
-  private constructor(fleet: ChatFleet, options: LoadOptions) {
+  private constructor(fleet: ChatNodes, options: LoadOptions) {
     this.#fleet = fleet;
     this.#textBytes = options.textBytes ?? 0;
     this.#random = new Random(options.seed ?? 1);
@@ -75,7 +78,7 @@ export class Load implements AsyncDisposable {
 
   /** Makes the accounts, and begins; some writes are done when this resolves. */
   static async start(
-    fleet: ChatFleet,
+    fleet: ChatNodes,
     options: LoadOptions = {},
   ): Promise<Load> {
     const { clients = 4, servers, answerWaitMs } = options;
@@ -118,6 +121,17 @@ export class Load implements AsyncDisposable {
   /** Writes that were acknowledged. */
   get acknowledged(): number {
     return this.#acknowledged;
+  }
+
+  /** Begins to look for the longest time without an acknowledged write. */
+  watchPause(): void {
+    this.#acknowledgedMs = performance.now();
+    this.#pauseMs = 0;
+  }
+
+  /** The longest time without one since then, up to now. */
+  get pauseMs(): number {
+    return Math.max(this.#pauseMs, performance.now() - this.#acknowledgedMs);
   }
 
   /** Tries that failed. */
@@ -233,6 +247,8 @@ export class Load implements AsyncDisposable {
     this.#record({ ...call, type: "invoke" });
     sent.n = await client.send(to, text);
     this.#acknowledged += 1;
+    this.#pauseMs = this.pauseMs;
+    this.#acknowledgedMs = performance.now();
     this.#record({ ...call, type: "ok" });
   }
 
