@@ -245,7 +245,7 @@ class Chatter {
   }
 
   async #refused(problem: ChatProblem): Promise<void> {
-    this.#complain(problem.text);
+    if (!this.#dialog.mayBeNew(problem)) this.#complain(problem.text);
     if (this.#terminal === undefined) return this.#finish(EXIT_NOT_ALL);
     await this.#login(problem);
   }

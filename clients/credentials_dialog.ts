@@ -58,6 +58,11 @@ export class CredentialsDialog {
       : await this.#password(terminal, name);
   }
 
+  /** Whether the next question says enough of this problem. */
+  mayBeNew(problem: ChatProblem | undefined): boolean {
+    return this.#tried !== undefined && problem?.code === "wrong-password";
+  }
+
   async #password(
     terminal: ChatTerminal,
     user: string,
@@ -101,9 +106,9 @@ export class CredentialsDialog {
     terminal: ChatTerminal,
     problem: ChatProblem | undefined,
   ): Promise<Credentials | undefined> {
-    const tried = this.#tried;
+    const tried = this.mayBeNew(problem) ? this.#tried : undefined;
     this.#tried = undefined;
-    if (tried !== undefined && problem?.code === "wrong-password") {
+    if (tried !== undefined) {
       const made = await this.#offerAccount(terminal, tried);
       if (made !== "no") return made;
     }

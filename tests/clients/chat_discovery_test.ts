@@ -128,6 +128,7 @@ namespaceTests({ file: import.meta.url }, () => {
       assertEquals((await terminal.ended()).code, 0);
       assert(!terminal.outputText().includes(PASSWORD));
       assert(!terminal.outputText().includes("Looking"));
+      assert(!terminal.outputText().includes("no such user"));
     },
   );
 
