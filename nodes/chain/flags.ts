@@ -1,7 +1,7 @@
 /** The flags of `skein-chain`. */
 
 import type { Address } from "../../protocol/address.ts";
-import { clusterKeyFlags, readClusterKey } from "../host/cluster_key.ts";
+import { readClusterKey } from "../host/cluster_key.ts";
 import {
   address,
   addressList,
@@ -24,7 +24,8 @@ import {
   type ParsedFlags,
   parseFlags,
 } from "../host/flags.ts";
-import { LOG_LEVELS, type LogLevel } from "../host/log_level.ts";
+import type { LogLevel } from "../host/log_level.ts";
+import { nodeFlags } from "../host/node_flags.ts";
 
 /** How much of the messages a node prints. */
 export type PrintMode = "full" | "summary" | "none";
@@ -166,33 +167,7 @@ const table = {
     about: "The node's name, for logs and for the other nodes.",
     variable: "SKEIN_ID",
   }),
-  cluster: defaultFlag({
-    names: ["--cluster"],
-    value: identifier(),
-    default: "skein",
-    about: "The cluster's name; nodes of another one are refused.",
-    variable: "SKEIN_CLUSTER",
-  }),
-  ...clusterKeyFlags,
-  admin: optionalFlag({
-    names: ["--admin"],
-    value: address({ defaultHost: "127.0.0.1", portMin: 0 }),
-    defaultText: "off",
-    about:
-      "Where to serve health, metrics and state over HTTP; a bare port at 127.0.0.1.",
-    variable: "SKEIN_ADMIN",
-  }),
-  logLevel: defaultFlag({
-    names: ["--log-level"],
-    value: choice(LOG_LEVELS, "LEVEL"),
-    default: "info",
-    about: "What to log to standard error: debug, info, warn or error.",
-    variable: "SKEIN_LOG_LEVEL",
-  }),
-  exitWithParent: switchFlag({
-    names: ["--exit-with-parent"],
-    about: "Stop when standard input closes; for launchers.",
-  }),
+  ...nodeFlags,
 } as const satisfies FlagTable;
 
 /**

@@ -7,7 +7,7 @@ import {
 } from "../../protocol/address.ts";
 import { isName, type NodeId } from "../../protocol/ids.ts";
 import type { NodeKind } from "../../protocol/view.ts";
-import { clusterKeyFlags, readClusterKey } from "../host/cluster_key.ts";
+import { readClusterKey } from "../host/cluster_key.ts";
 import {
   DISCOVER_UDP,
   discoverFlags,
@@ -20,19 +20,18 @@ import {
   type FlagTable,
   optionalFlag,
   repeatedFlag,
-  switchFlag,
   variableOnly,
 } from "../host/flag_table.ts";
 import {
   address,
-  choice,
   duration,
   type FlagValue,
   identifier,
   path,
 } from "../host/flag_values.ts";
 import type { Environment, ParsedFlags } from "../host/flags.ts";
-import { LOG_LEVELS, type LogLevel } from "../host/log_level.ts";
+import type { LogLevel } from "../host/log_level.ts";
+import { nodeFlags } from "../host/node_flags.ts";
 import { DEFAULT_TIMING, type ReplicaTiming } from "./contract.ts";
 import {
   checkGroup,
@@ -168,33 +167,7 @@ export const groupFlags = {
     about: "Give up, and leave it to the others, when the disk takes so long.",
     variable: "SKEIN_SYNC_STALL",
   }),
-  cluster: defaultFlag({
-    names: ["--cluster"],
-    value: identifier(),
-    default: "skein",
-    about: "The cluster's name; nodes of another one are refused.",
-    variable: "SKEIN_CLUSTER",
-  }),
-  ...clusterKeyFlags,
-  admin: optionalFlag({
-    names: ["--admin"],
-    value: address({ defaultHost: "127.0.0.1", portMin: 0 }),
-    defaultText: "off",
-    about:
-      "Where to serve health, metrics and state over HTTP; a bare port at 127.0.0.1.",
-    variable: "SKEIN_ADMIN",
-  }),
-  logLevel: defaultFlag({
-    names: ["--log-level"],
-    value: choice(LOG_LEVELS, "LEVEL"),
-    default: "info",
-    about: "What to log to standard error: debug, info, warn or error.",
-    variable: "SKEIN_LOG_LEVEL",
-  }),
-  exitWithParent: switchFlag({
-    names: ["--exit-with-parent"],
-    about: "Stop when standard input closes; for launchers.",
-  }),
+  ...nodeFlags,
 } as const satisfies FlagTable;
 
 type GroupFlags = ParsedFlags<typeof groupFlags>;
