@@ -85,8 +85,6 @@ class UdpAnswerer implements Answerer {
   readonly #checks: QuestionChecks;
   readonly #refused = new Tally(REFUSALS);
   readonly #hintedMs = new Map<Refusal, number>();
-  /** Addresses of the interfaces on which the group is heard. */
-  readonly #joined = new Set<string>();
   readonly #timer: ReturnType<typeof setInterval>;
   #answered = 0;
   #failed = 0;
@@ -133,23 +131,15 @@ class UdpAnswerer implements Answerer {
   /** Broadcasts are heard on every interface; a group must be joined on each. */
   #join(): void {
     const lans = listInterfaces(this.#options.key !== undefined);
-    for (const address of this.#joined) {
-      if (lans.every((lan) => lan.address !== address)) {
-        this.#joined.delete(address);
-      }
-    }
-    for (const { address } of lans) {
-      if (!this.#joined.has(address)) void this.#joinOn(address);
-    }
+    for (const { address } of lans) void this.#joinOn(address);
   }
 
   async #joinOn(address: string): Promise<void> {
-    this.#joined.add(address);
     try {
       await this.#conn.joinMulticastV4(this.#options.where.group, address);
     } catch (error) {
-      // Broadcasts may do; some interfaces have no multicast. Joined already,
-      // if its address has only changed.
+      // Most often it is joined already. Else broadcasts may do: some
+      // interfaces have no multicast, and one may be gone by now.
       if (!isNetworkError(error)) throw error;
     }
   }

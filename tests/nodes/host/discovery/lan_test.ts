@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { TOTAL_RATE } from "../../../../nodes/host/discovery/rate_limits.ts";
 import { DATAGRAMS_PER_SECOND_MAX } from "../../../../nodes/host/discovery/datagram_reader.ts";
+import { DISCOVERY_GROUP } from "../../../../protocol/discovery.ts";
 import { encodeQuestionDatagram } from "../../../../protocol/discovery_codec.ts";
 import { ip, namespaceTests } from "../../../namespace.ts";
+import { until } from "../../../process/until.ts";
 import { questionOf } from "../../../protocol/discovery_messages.ts";
 import { AnswererProcess, OpenFinder, RawSocket } from "./lan.ts";
 
@@ -51,7 +53,7 @@ namespaceTests({ file: import.meta.url }, () => {
       await asking.asking("the other", () => asking.names.length === 1);
       assertEquals(asking.sightings[0].peers, { host: "10.9.0.2", port: 8081 });
       for (
-        const host of ["255.255.255.255", "10.9.0.255", "239.255.83.75"]
+        const host of ["255.255.255.255", "10.9.0.255", DISCOVERY_GROUP]
       ) {
         using asker = new RawSocket({ host: "10.9.0.1" });
         const bytes = encodeQuestionDatagram(questionOf(), undefined);
@@ -61,6 +63,25 @@ namespaceTests({ file: import.meta.url }, () => {
       }
     } finally {
       ip("netns", "delete", name);
+    }
+  });
+
+  Deno.test("udp: multicast alone is heard on an interface that came later, and came back", async () => {
+    await using answerer = new AnswererProcess(["server-1"]);
+    await answerer.ready();
+    for (let i = 0; i < 2; i += 1) {
+      ip(...["link", "add", "v0", "type", "veth", "peer", "name", "v1"]);
+      ip("address", "add", "10.9.0.1/24", "dev", "v0");
+      ip("link", "set", "v0", "up");
+      ip("link", "set", "v1", "up");
+      using asker = new RawSocket({ host: "10.9.0.1" });
+      await until("it is answered", async () => {
+        const bytes = encodeQuestionDatagram(questionOf(), undefined);
+        await asker.send(bytes, { host: DISCOVERY_GROUP, port: 8090 });
+        return asker.datagrams.length > 0;
+      });
+      await asker.closed();
+      ip("link", "delete", "v0");
     }
   });
 
