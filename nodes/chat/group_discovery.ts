@@ -24,7 +24,7 @@ import type { Peer } from "../../election/membership.ts";
 import type { PeerLinks } from "./peers.ts";
 
 /** A node that is in no view, not linked and not heard of for so long is dialled no more. */
-const UNHEARD_MS_MAX = 60_000;
+const UNHEARD_MS_MAX = 20_000;
 
 /** What discovery needs of the node that it serves. */
 export interface GroupDiscoveryOptions {

@@ -476,7 +476,8 @@ export class Primary {
     if (this.#join !== undefined || !this.hasCommitted) return undefined;
     const { voters, previousVoters, members } = this.view;
     if (previousVoters !== undefined) {
-      return { purpose: { kind: "settle" }, reason: this.view.reason };
+      const reason = `${this.view.reason} (settled)`;
+      return { purpose: { kind: "settle" }, reason };
     }
     const gone = this.#voterGone();
     if (gone !== undefined) return gone;
