@@ -1,14 +1,16 @@
 /** Chat services and clients under every fault of a log and of connections, from a seed. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { ChatCore } from "../../../clients/chat_core.ts";
 import type { ChatEffect, ChatInput } from "../../../clients/chat_contract.ts";
 import type {
   ClientSide,
   ClientTransport,
 } from "../../../nodes/chat/client.ts";
+import { formatAddress } from "../../../protocol/address.ts";
 import type { ChatAnswer } from "../../../protocol/chat.ts";
 import { readAnswer } from "../../../protocol/chat_answers.ts";
+import type { NodeStatus } from "../../../protocol/status.ts";
 import { Random } from "../../sim/random.ts";
 import {
   MemoryNode,
@@ -20,6 +22,12 @@ import {
 
 const STEPS = 250;
 const SERVERS = 3;
+
+/** Where clients reach each server. */
+const ADDRESSES = Array.from({ length: SERVERS }, (_, at) => ({
+  host: `s${at}`,
+  port: 8091,
+}));
 
 /** A connection whose bytes take their time, in both directions. */
 class Wire implements ClientTransport {
@@ -83,7 +91,9 @@ class SwarmClient {
   constructor(world: MemoryWorld, name: string) {
     this.#world = world;
     this.name = name;
-    this.core = new ChatCore({ targetCount: SERVERS, shows: true });
+    // It is told of the other servers by the one that it reaches.
+    const targets = ADDRESSES.slice(0, 1);
+    this.core = new ChatCore({ targets, shows: true });
     const credentials = { user: name, password: PASSWORD, isNew: true };
     this.step({ kind: "login", credentials });
   }
@@ -166,7 +176,9 @@ class SwarmClient {
     switch (effect.kind) {
       case "dial":
         this.#dial = {
-          target: effect.target,
+          target: ADDRESSES.findIndex(({ host }) =>
+            host === effect.address.host
+          ),
           atMs: nowMs + effect.attempt * 20,
         };
         return;
@@ -199,6 +211,7 @@ class SwarmClient {
       case "listed":
       case "list-failed":
       case "trouble":
+      case "view":
       case "want-input":
         return;
     }
@@ -231,7 +244,10 @@ function commitSome(node: MemoryNode, random: Random): void {
 export async function runSwarm(seed: number): Promise<void> {
   const random = new Random(seed);
   const world = new MemoryWorld({ nodes: SERVERS });
-  for (const node of world.nodes) node.isHolding = true;
+  for (const [at, node] of world.nodes.entries()) {
+    node.isHolding = true;
+    node.shown = { node: `s${at}`, peers: peersOf(at) };
+  }
   const clients = ["ann", "bob", "eve"].map((name) =>
     new SwarmClient(world, name)
   );
@@ -296,6 +312,17 @@ export async function runSwarm(seed: number): Promise<void> {
   check(world, clients);
 }
 
+/** The other servers, as one of them tells of them. */
+function peersOf(at: number): NodeStatus["peers"] {
+  return ADDRESSES.map((address, index) => ({
+    id: `s${index}`,
+    kind: "server" as const,
+    role: "member" as const,
+    clientAddress: formatAddress(address),
+    isLinked: true,
+  })).filter((_, index) => index !== at);
+}
+
 function check(world: MemoryWorld, clients: readonly SwarmClient[]): void {
   const [{ state }] = world.nodes;
   const stored = new Map<string, number[]>();
@@ -310,6 +337,7 @@ function check(world: MemoryWorld, clients: readonly SwarmClient[]): void {
   }
   for (const client of clients) {
     assertEquals(client.troubles, []);
+    assertStringIncludes(client.core.describe(), `targets ${SERVERS} `);
     // Repetitions are answered as they come, not in order.
     assertEquals(client.acknowledged.toSorted(), client.sent.toSorted());
     const ids = client.sent.flatMap((text) => stored.get(text) ?? []);

@@ -28,15 +28,19 @@ const BUGS: Readonly<Record<string, Planted>> = {
     replace: "      if (kept.id !== undefined || kept.wasSent) continue;\n",
   },
   "the client shows what it has shown": {
-    file: "clients/chat_core.ts",
-    find: "    if (message.n <= this.#shown) return;\n",
+    file: "clients/chat_inbox.ts",
+    find: "      if (n <= this.#shown) return false;\n",
     replace: "",
   },
   "the client does not fetch what came while it was away": {
     file: "clients/chat_core.ts",
-    find: "    } else this.#catchUp();\n",
-    replace:
-      "    } else if (!this.#wasReady) this.#catchUp();\n    else this.#isCaughtUp = true;\n",
+    find: "    if (this.#shows) this.#catchUp();\n",
+    replace: "    if (this.#shows && !this.#wasReady) this.#catchUp();\n",
+  },
+  "the client does not follow its group": {
+    file: "clients/chat_core.ts",
+    find: "    this.#targets.follow(view);\n",
+    replace: "",
   },
   "the server forgets what it has proposed": {
     file: "nodes/chat/open_commands.ts",
