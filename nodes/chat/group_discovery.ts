@@ -57,7 +57,7 @@ export class GroupDiscovery {
   readonly #core: DiscoveryCore;
   readonly #finder: Finder;
   readonly #answerer: Answerer | undefined;
-  /** When each node was heard of last; only of those that are dialled. */
+  /** When each node that was met was heard of last. */
   readonly #heardMs = new Map<NodeId, number>();
   #group: StoreId | undefined;
   #told = "";
@@ -185,12 +185,11 @@ export class GroupDiscovery {
   /** Nodes that went without a word would be dialled for ever. */
   #forgetUnheard(): void {
     const { peers } = this.#options;
-    const named = this.#options.namesInView();
+    const kept = new Set(this.#options.namesInView());
+    for (const { id, isLinked } of peers.states) if (isLinked) kept.add(id);
     const nowMs = performance.now();
-    for (const { id, isLinked } of peers.states) {
-      const heardMs = this.#heardMs.get(id);
-      if (heardMs === undefined || isLinked || named.has(id)) continue;
-      if (nowMs - heardMs < UNHEARD_MS_MAX) continue;
+    for (const [id, heardMs] of this.#heardMs) {
+      if (kept.has(id) || nowMs - heardMs < UNHEARD_MS_MAX) continue;
       this.#heardMs.delete(id);
       peers.forget(id);
     }

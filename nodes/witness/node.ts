@@ -47,8 +47,12 @@ async function begin(
     log: undefined,
     clients: undefined,
     dissolved: life.dissolved,
-    // It keeps nothing but its word.
-    isVoid: () => true,
+    // A group in which a witness votes never ends; then its word must be kept.
+    isVoid: () => {
+      const { accepted } = acceptor.state;
+      const { voters = [], previousVoters = [] } = accepted ?? {};
+      return ![...voters, ...previousVoters].includes(acceptor.store);
+    },
     onGiveUp: (reason) => {
       const group = acceptor.state.accepted?.group;
       if (group === undefined || node.isStopping) return;
