@@ -19,9 +19,13 @@ const ADDRESSES_EVERY_MS = 1_000;
  */
 export class ViewWatchers {
   readonly #status: () => NodeStatus;
-  /** What each was told last. */
-  readonly #told = new Map<Client, string>();
+  /** Number of the view that each was told last; 0 for none. */
+  readonly #told = new Map<Client, number>();
+  /** The newest view as a line, and how many there were. */
   #newest = "";
+  #number = 0;
+  /** Whether it is the one that holds. */
+  #holds = false;
   #isDue = false;
   #checkedMs = -Infinity;
 
@@ -32,8 +36,9 @@ export class ViewWatchers {
   /** Answers what holds, and tells of what follows until {@linkcode drop}. */
   watch(client: Client, id: RequestId | undefined): void {
     const view = chatView(this.#status());
+    this.#take(view);
     client.say(formatOk(id, { ...view }));
-    this.#told.set(client, formatView(view));
+    this.#told.set(client, this.#holds ? this.#number : 0);
   }
 
   drop(client: Client): void {
@@ -49,16 +54,24 @@ export class ViewWatchers {
     if (this.#isDue || nowMs - this.#checkedMs >= ADDRESSES_EVERY_MS) {
       this.#isDue = false;
       this.#checkedMs = nowMs;
-      const view = chatView(this.#status());
-      // While nobody leads, where the servers are is known as before.
-      if (view.epoch !== undefined) this.#newest = formatView(view);
+      this.#take(chatView(this.#status()));
     }
-    if (this.#newest === "") return;
-    for (const [client, told] of this.#told) {
-      if (told === this.#newest || !client.hasRoom) continue;
-      this.#told.set(client, this.#newest);
+    // While nobody leads, where the servers are is known as before.
+    if (!this.#holds) return;
+    for (const [client, number] of this.#told) {
+      if (number === this.#number || !client.hasRoom) continue;
+      this.#told.set(client, this.#number);
       client.say(this.#newest);
     }
+  }
+
+  #take(view: ChatView): void {
+    this.#holds = view.epoch !== undefined;
+    if (!this.#holds) return;
+    const line = formatView(view);
+    if (line === this.#newest) return;
+    this.#newest = line;
+    this.#number += 1;
   }
 }
 
