@@ -103,9 +103,9 @@ namespaceTests({
       server.unanswered.add("SRV");
       using _two = door("127.0.0.2");
       using asking = finderOf("chat.lab");
-      await asking.asking("it", () => asking.sightings.length === 1);
+      await asking.asking("it", () => asking.sightings.length >= 1);
       const startMs = performance.now();
-      await asking.asking("again", () => asking.sightings.length === 5);
+      await asking.asking("again", () => asking.sightings.length >= 5);
       assertLess(performance.now() - startMs, 900);
     },
   );

@@ -130,7 +130,7 @@ export class OpenFinder implements Disposable {
   }
 
   describe(): string {
-    return JSON.stringify([this.finder.counters, this.sightings]);
+    return JSON.stringify([this.finder.counters, this.sightings.slice(-5)]);
   }
 
   [Symbol.dispose](): void {
