@@ -17,7 +17,7 @@ export const PEERS_MAX = 4 * NODES_MAX;
 
 /** What is known of one node. */
 export interface PeerState {
-  readonly peer: Peer;
+  peer: Peer;
   /** Whether a link to it stands. */
   isUp: boolean;
   /** Its process is gone: nobody listens there. Only while there is no link. */
@@ -59,6 +59,13 @@ export class Membership {
       this.#peers.delete(store);
       return;
     }
+  }
+
+  /** It belongs to this group, which it has got since its link came up. */
+  regrouped(store: StoreId, group: StoreId): void {
+    const state = this.#peers.get(store);
+    if (state === undefined || state.peer.group === group) return;
+    state.peer = { ...state.peer, group };
   }
 
   /** The link is gone. */

@@ -7,7 +7,8 @@ import type { ReplicaContext } from "./context.ts";
 /**
  * Whether a message comes from another group. A node that has a view takes
  * part in no other group, or two groups with data would become one and lose
- * the data of the lower epoch.
+ * the data of the lower epoch. Who shows a view of another one is not listened
+ * to any more, or the two would ask each other for their views without end.
  */
 export function isForeign(
   context: Pick<ReplicaContext, "view" | "membership">,
@@ -15,7 +16,9 @@ export function isForeign(
 ): boolean {
   const { view, membership } = context;
   if (view === undefined) return false;
-  const group = groupIn(message) ?? membership.get(from)?.peer.group;
+  const shown = groupIn(message);
+  if (shown !== undefined) membership.regrouped(from, shown);
+  const group = membership.get(from)?.peer.group;
   return group !== undefined && group !== view.group;
 }
 
