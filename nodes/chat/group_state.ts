@@ -5,7 +5,7 @@ import { isMajority } from "../../protocol/view.ts";
 import type { ReplicaContext } from "./context.ts";
 import type { GroupState, ReplicaRole } from "./contract.ts";
 
-/** Silence, in suspicions, after which a primary no longer counts on a node. */
+/** Silence, in suspicions, after which a primary no longer counts on a node, nor that on it. */
 const SILENCE = 2;
 
 /** The state as of now. */
@@ -13,12 +13,12 @@ export function groupState(
   context: ReplicaContext,
   role: ReplicaRole,
 ): GroupState {
-  const { view, isActive, membership } = context;
+  const { view, isActive } = context;
   const isWritable = view !== undefined && isActive &&
     (role === "primary"
       ? isMajority(view, (store) => isHeard(context, store)) &&
         view.members.every((store) => isHeard(context, store))
-      : membership.isUp(view.primary));
+      : isHeard(context, view.primary));
   return {
     role,
     view: isActive ? view : undefined,
@@ -52,8 +52,11 @@ function waitsFor(context: ReplicaContext): string[] {
       .map(({ id }) => `${id}, to found the group`);
   }
   const leads = view.primary === self;
+  // Only the primary speaks to all others, and all of them to it, all the time.
   const isHere = (store: StoreId) =>
-    leads ? isHeard(context, store) : store === self || membership.isUp(store);
+    leads || store === view.primary
+      ? isHeard(context, store)
+      : store === self || membership.isUp(store);
   const missing = (stores: readonly StoreId[]) => {
     const names = stores.filter((store) => !isHere(store))
       .map((store) => context.nameOf(store));
