@@ -11,12 +11,16 @@ export interface Machine {
   readonly host: string;
   /** What a command is run under to run there. */
   readonly under: readonly string[];
+  /** The other end of its cable. */
+  readonly plug: string;
 }
 
 /** A bridge and its machines; all are gone when it is disposed of. */
 export class Network implements Disposable {
   readonly #tag = `skein${Deno.pid}x${Math.floor(Math.random() * 1e6)}`;
   readonly #names: string[] = [];
+  /** This process's own ways to the two bridges. */
+  readonly #legs: string[] = [];
 
   constructor() {
     try {
@@ -44,6 +48,7 @@ export class Network implements Disposable {
       name: own,
       host: address.split("/")[0],
       under: ["ip", "netns", "exec", own],
+      plug: name,
     };
   }
 
@@ -52,17 +57,36 @@ export class Network implements Disposable {
    * nobody else's network.
    */
   join(address: string): void {
+    this.#addLeg("br0", address);
+  }
+
+  /**
+   * Divides the wire: these machines reach each other and nobody else. This
+   * process goes on to reach all; by `address`, another one than in
+   * {@linkcode join}, those who are set apart.
+   */
+  divide(apart: readonly Machine[], address: string): void {
     const bridge = `${this.#tag}-wire`;
-    // 15 characters are what the name of an interface may have.
-    const own = `sk${Math.floor(Math.random() * 1e12).toString(36)}`;
-    ip(
-      ...["link", "add", own, "type", "veth"],
-      ...["peer", "name", "test", "netns", bridge],
-    );
-    // It goes when its other end does, with the bridge.
-    ip("-n", bridge, "link", "set", "dev", "test", "master", "br0", "up");
-    ip("address", "add", address, "dev", own);
-    ip("link", "set", own, "up");
+    if (this.#legs.length < 2) {
+      ip("-n", bridge, "link", "add", "br1", "type", "bridge");
+      ip("-n", bridge, "link", "set", "br1", "up");
+      this.#addLeg("br1", `${address.split("/")[0]}/32`);
+    }
+    for (const { plug, host } of apart) {
+      ip("-n", bridge, "link", "set", "dev", plug, "master", "br1");
+      ip("route", "replace", `${host}/32`, "dev", this.#legs[1]);
+    }
+  }
+
+  /** Ends {@linkcode divide} for these. */
+  unite(apart: readonly Machine[]): void {
+    for (const { plug, host } of apart) {
+      ip("route", "del", `${host}/32`, "dev", this.#legs[1]);
+      ip(
+        ...["-n", `${this.#tag}-wire`, "link", "set", "dev", plug],
+        ...["master", "br0"],
+      );
+    }
   }
 
   /** Lets what one machine sends to another one be lost, and nothing else. */
@@ -92,12 +116,40 @@ export class Network implements Disposable {
     for (const name of this.#names.splice(0)) ip("netns", "delete", name);
   }
 
+  #addLeg(bridge: "br0" | "br1", address: string): void {
+    const wire = `${this.#tag}-wire`;
+    const plug = `test${this.#legs.length}`;
+    // 15 characters are what the name of an interface may have.
+    const own = `sk${Math.floor(Math.random() * 1e12).toString(36)}`;
+    ip(
+      ...["link", "add", own, "type", "veth"],
+      ...["peer", "name", plug, "netns", wire],
+    );
+    // It goes when its other end does, with the bridge.
+    ip("-n", wire, "link", "set", "dev", plug, "master", bridge, "up");
+    ip("address", "add", address, "dev", own);
+    ip("link", "set", own, "up");
+    this.#legs.push(own);
+  }
+
   #namespace(name: string): string {
     const own = `${this.#tag}-${name}`;
     ip("netns", "add", own);
     this.#names.push(own);
     ip("-n", own, "link", "set", "lo", "up");
     return own;
+  }
+}
+
+/** The first three numbers of a network that no other test on this machine is in. */
+export function freeSubnet(): string {
+  for (;;) {
+    const [high, low] = crypto.getRandomValues(new Uint8Array(2));
+    const subnet = `10.${200 + high % 50}.${low}`;
+    const isTaken = Deno.networkInterfaces().some(({ address }) =>
+      address.startsWith(`${subnet}.`)
+    );
+    if (!isTaken) return subnet;
   }
 }
 

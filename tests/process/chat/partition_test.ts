@@ -1,5 +1,10 @@
 import { Random } from "../../sim/random.ts";
-import { type Machine, Network, networkMissing } from "../network.ts";
+import {
+  freeSubnet,
+  type Machine,
+  Network,
+  networkMissing,
+} from "../network.ts";
 import { ChatFleet } from "./chat_fleet.ts";
 import { Load } from "./load.ts";
 
@@ -42,9 +47,7 @@ class Wire implements Disposable {
   readonly machines: Readonly<Record<Name, Machine>>;
 
   constructor() {
-    // Another one than those of tests that run at the same time.
-    const [high, low] = crypto.getRandomValues(new Uint8Array(2));
-    const subnet = `10.${200 + high % 50}.${low}`;
+    const subnet = freeSubnet();
     try {
       this.#network.join(`${subnet}.254/24`);
       const [a, b, c, w1, w2] = NAMES.map((name, at) =>
