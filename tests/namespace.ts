@@ -80,7 +80,8 @@ async function run(
     const { success, stdout, stderr } = await new Deno.Command("unshare", {
       args: [
         ...["--net", "--mount", "sh", "-c", script, "sh"],
-        ...[Deno.execPath(), "test", "--quiet", "-A", file],
+        // Its types were checked before it began this.
+        ...[Deno.execPath(), "test", "--quiet", "-A", "--no-check", file],
       ],
       env: { [INSIDE]: "1", NO_COLOR: "1" },
       stdin: "null",

@@ -1,6 +1,7 @@
 /** Machines on one network, which nobody has configured, and the servers that run there. */
 
 import type { NodeStatus } from "../../../protocol/status.ts";
+import { namespaceTests } from "../../namespace.ts";
 import { ChatNode } from "../chat/chat_node.ts";
 import { ChatNodes, StateHashes, UNHURRIED } from "../chat/chat_nodes.ts";
 import {
@@ -37,13 +38,18 @@ export interface Outcome {
   readonly lines: readonly string[];
 }
 
-/** A test on a network of its own; else it says why it is left out. */
-export function lanTest(name: string, fn: () => Promise<void>): void {
+/**
+ * Defines the tests of a file, on networks of their own; else it is said why
+ * they are left out. Whatever else runs on this machine is not heard there.
+ */
+export function lanTests(file: string, define: () => void): void {
   const reason = networkMissing();
+  if (reason === undefined) return namespaceTests({ file }, define);
+  const name = file.slice(file.indexOf("tests/"));
   Deno.test({
-    name: reason === undefined ? name : `${name} (skipped: ${reason})`,
-    ignore: reason !== undefined,
-    fn,
+    name: `${name} (skipped: ${reason})`,
+    ignore: true,
+    fn: () => {},
   });
 }
 
@@ -62,6 +68,8 @@ export class Lan extends ChatNodes implements AsyncDisposable {
   readonly #hashes = new StateHashes();
   readonly #options: LanOptions;
   readonly #machines = new Map<string, Machine>();
+  /** What single servers are told. */
+  readonly #told = new Map<string, readonly string[]>();
   readonly #running: RunningProcess[] = [];
 
   constructor(options: LanOptions = {}) {
@@ -104,6 +112,11 @@ export class Lan extends ChatNodes implements AsyncDisposable {
     const machine = this.#machines.get(name);
     if (machine === undefined) throw new Error(`There is no machine ${name}`);
     return machine;
+  }
+
+  /** Gives one server flags from its next start on. */
+  tell({ name }: { readonly name: string }, ...flags: string[]): void {
+    this.#told.set(name, flags);
   }
 
   /** Starts servers in the same moment; by default all. They listen when this resolves. */
@@ -220,7 +233,10 @@ export class Lan extends ChatNodes implements AsyncDisposable {
       folder,
       onStatus: (status) => this.#hashes.compare(status),
       // Whatever becomes of the test, no server stays behind.
-      arguments: () => ["--exit-with-parent", ...flags],
+      arguments: () => [
+        ...["--exit-with-parent", ...flags],
+        ...this.#told.get(name) ?? [],
+      ],
     }, {
       under,
       environment: { ...UNHURRIED, HOSTNAME: name, ...environment },
