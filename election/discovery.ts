@@ -28,7 +28,7 @@ import {
  */
 const LATELY_ASKS = 5;
 
-/** Calm questions that somebody may leave unanswered before it is forgotten. */
+/** Calm questions that somebody may leave unanswered before it counts as gone. */
 const KEPT_ASKS = 4;
 
 /** How often a server lets one of higher rank, that was heard, found first. */
@@ -65,6 +65,8 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
   #foundingsLeft = FOUNDINGS_LEFT;
   /** Since when no group was heard of. */
   #quietSinceMs = 0;
+  /** Since when the own group does not work; of no meaning while it does. */
+  #idleSinceMs = 0;
   #dissolveNotBeforeMs = -Infinity;
   #hasGivenUp = false;
   #rivals: readonly Rival[] = [];
@@ -72,11 +74,10 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
   readonly #warnedMs = new Map<StoreId, number>();
 
   constructor(options: DiscoveryOptions) {
-    const { timing, dissolved, seed } = options;
+    const { dissolved, seed } = options;
     this.#options = options;
     this.#jitter = new Jitter(seed);
-    const keepMs = KEPT_ASKS * timing.calmMs;
-    this.#sightings = new Sightings({ keepMs, dissolved });
+    this.#sightings = new Sightings({ keepMs: this.#keepMs, dissolved });
   }
 
   step(input: DiscoveryInput, nowMs: number): DiscoveryEffect[] {
@@ -111,6 +112,10 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
     } heard ${heard.join(" ")}`;
   }
 
+  get #keepMs(): number {
+    return KEPT_ASKS * this.#options.timing.calmMs;
+  }
+
   get #latelyMs(): number {
     return LATELY_ASKS * this.#options.timing.askMs;
   }
@@ -119,7 +124,7 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
     switch (input.kind) {
       case "start":
         this.#group = input.group;
-        this.#askAtMs = this.#nowMs;
+        this.#askAtMs = this.#idleSinceMs = this.#nowMs;
         return this.#listen();
       case "heard":
         return this.#hear(input);
@@ -152,6 +157,7 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
 
   #regroup(group: OwnGroup): void {
     const isNew = this.#group === undefined;
+    if (isNew || this.#group?.isActive) this.#idleSinceMs = this.#nowMs;
     this.#group = group;
     this.#foundAtMs = Infinity;
     if (isNew) this.#chosen = undefined;
@@ -192,17 +198,20 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
   #giveUpIfOver({ id, dissolved }: Advert): void {
     const group = this.#group;
     if (group === undefined || !dissolved.includes(group.id)) return;
-    if (!group.isVoid) {
+    // Whoever reaches its leader will hear it from there, if it is true.
+    if (group.isActive || this.#hasGivenUp) return;
+    const said = `"${id}" says that the group of this node has ended`;
+    if (!group.isAppliedVoid) {
       if (!this.#mayWarn(group.id, Infinity)) return;
-      return this.#note(
-        "warn",
-        `"${id}" says that the group of this node has ended, but it holds data: nothing is given up`,
-      );
+      const text = `${said}, but it holds data: nothing is given up`;
+      return this.#note("warn", text);
     }
-    if (this.#hasGivenUp) return;
+    // What is not applied yet was never acknowledged if that is true; a group
+    // that goes on would have applied it by then.
+    const idleMs = this.#nowMs - this.#idleSinceMs;
+    if (!group.isVoid && idleMs < this.#keepMs) return;
     this.#hasGivenUp = true;
-    const reason = `"${id}" says that the group of this node has ended`;
-    this.#effects.push({ kind: "give-up", reason });
+    this.#effects.push({ kind: "give-up", reason: said });
   }
 
   /** Commits the end of the own group if nothing is in it and the other remains. */

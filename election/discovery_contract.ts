@@ -37,9 +37,11 @@ export interface DiscoveryOptions {
 /** The group that this node is in, as its replica knows it. */
 export interface OwnGroup {
   readonly id: StoreId;
-  /** Whether nothing is kept in it, as far as this node has applied. */
+  /** Whether nothing is kept in it here, applied or not yet. */
   readonly isVoid: boolean;
-  /** Whether a view is known to be active here. */
+  /** The same as far as this node has applied: the rest may never be committed. */
+  readonly isAppliedVoid: boolean;
+  /** Whether it works: a view is active, and its leader is linked, or is this node and has a majority. */
   readonly isActive: boolean;
   /** Whether this node leads that view. */
   readonly isLeader: boolean;

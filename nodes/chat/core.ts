@@ -349,13 +349,15 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     if (message.kind === "append") return this.#follower?.append(message);
     this.#follower?.heartbeat(message.commit);
     if (message.round === NO_ROUND) return;
-    this.#context.send(from, {
+    const answer: ReplicaMessage = {
       kind: "heartbeat-answer",
       epoch,
       round: message.round,
       reachesAll: this.#reachesAll(view),
       isDraining: this.#context.isDraining,
-    });
+    };
+    // It says that this view was accepted, and a vote may rest on it.
+    this.#context.afterSaves(() => this.#context.send(from, answer));
   }
 
   #reachesAll(view: View): boolean {

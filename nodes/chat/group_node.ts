@@ -57,6 +57,8 @@ export interface GroupNodeParts {
   readonly dissolved: readonly StoreId[];
   /** Whether nothing is kept here that anybody could miss. */
   readonly isVoid: () => boolean;
+  /** The same of what is applied. */
+  readonly isAppliedVoid: () => boolean;
   /** The group ended without this node: begin anew. */
   readonly onGiveUp: (reason: string) => void;
   readonly serveSnapshots:
@@ -200,6 +202,7 @@ export class GroupNode {
       ...{ dissolved, clients, peers: this.replica.peers },
       ...{ acceptedView: acceptor.state.accepted, state: this.replica.group },
       isVoid: this.#parts.isVoid(),
+      isAppliedVoid: this.#parts.isAppliedVoid(),
     });
   }
 
@@ -243,6 +246,7 @@ export class GroupNode {
           acceptedView: acceptor.state.accepted,
           state: replica.group,
           isVoid: this.#parts.isVoid(),
+          isAppliedVoid: this.#parts.isAppliedVoid(),
         }),
       namesInView: () => {
         const { nodes = {} } = acceptor.state.accepted ?? {};

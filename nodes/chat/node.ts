@@ -109,6 +109,7 @@ class ChatNode implements GroupNodeLife {
       clients: this.#clients.address,
       dissolved: life.dissolved,
       isVoid: () => this.#isVoid(),
+      isAppliedVoid: () => state.isVoid,
       onGiveUp: (reason) => this.#beginAnew(reason),
       serveSnapshots: (link, ask) => snapshots.serve(link, ask),
       installSnapshot: async (from) => {

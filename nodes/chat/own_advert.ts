@@ -34,19 +34,26 @@ export interface OwnAdvertParts {
   readonly state: GroupState;
   /** Whether nothing is kept here that anybody could miss. */
   readonly isVoid: boolean;
+  /** The same of what is applied. */
+  readonly isAppliedVoid: boolean;
 }
 
 /** The group that a node is in, for discovery; undefined as long as it is in none. */
 export function ownGroup(
-  parts: Pick<OwnAdvertParts, "acceptedView" | "state" | "isVoid">,
+  parts: Pick<
+    OwnAdvertParts,
+    "acceptedView" | "state" | "isVoid" | "isAppliedVoid"
+  >,
 ): OwnGroup | undefined {
-  const { acceptedView: view, state, isVoid } = parts;
+  const { acceptedView: view, state, isVoid, isAppliedVoid } = parts;
   if (view === undefined) return undefined;
   const { group, epoch, voters, nodes, primary } = view;
   return {
     id: group,
     isVoid,
-    isActive: state.view !== undefined && isSameEpoch(state.view.epoch, epoch),
+    isAppliedVoid,
+    isActive: state.isWritable && state.view !== undefined &&
+      isSameEpoch(state.view.epoch, epoch),
     isLeader: state.role === "primary",
     epoch,
     leader: nodes[primary],

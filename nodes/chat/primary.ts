@@ -481,10 +481,14 @@ export class Primary {
     }
     const gone = this.#voterGone();
     if (gone !== undefined) return gone;
+    const { self, options } = this.#context;
     const standing = this.#standing().map(({ peer }) => peer);
-    for (const peer of [this.#context.options.self, ...standing]) {
+    for (const peer of [options.self, ...standing]) {
       if (voters.includes(peer.store)) continue;
       if (this.#leaving.has(peer.store)) continue;
+      // Whoever has not accepted this view yet may end in another group, and its
+      // vote with it.
+      if (peer.store !== self && !this.#rounds.has(peer.store)) continue;
       const replaced = voters.find((store) =>
         this.#context.nameOf(store) === peer.id
       );

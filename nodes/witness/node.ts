@@ -47,12 +47,10 @@ async function begin(
     log: undefined,
     clients: undefined,
     dissolved: life.dissolved,
-    // A group in which a witness votes never ends; then its word must be kept.
-    isVoid: () => {
-      const { accepted } = acceptor.state;
-      const { voters = [], previousVoters = [] } = accepted ?? {};
-      return ![...voters, ...previousVoters].includes(acceptor.store);
-    },
+    // It keeps nothing but its word, which a group that has ended asks for no
+    // more; and one can end in the moment in which a witness gets its vote.
+    isVoid: () => true,
+    isAppliedVoid: () => true,
     onGiveUp: (reason) => {
       const group = acceptor.state.accepted?.group;
       if (group === undefined || node.isStopping) return;

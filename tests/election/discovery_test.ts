@@ -58,6 +58,7 @@ function ownGroup(letter: string, change: Partial<OwnGroup> = {}): OwnGroup {
   return {
     id: store(letter),
     isVoid: true,
+    isAppliedVoid: true,
     isActive: true,
     isLeader: true,
     epoch: { counter: 1, store: store(letter) },
@@ -499,17 +500,41 @@ Deno.test("discovery: the newest epoch says who leads a group", () => {
 
 Deno.test("discovery: a node whose group has ended gives it up, once, if nothing is in it", () => {
   const said = advert("x", { dissolved: [store("0"), store("m")] });
-  const scene = hearing({ isLeader: false }, said);
+  const scene = hearing({ isLeader: false, isActive: false }, said);
   scene.hear(said);
   assertEquals(scene.take("give-up").length, 1);
-  const witness = hearing({ isLeader: false, hasWitness: true }, said);
+  const witness = hearing({ isActive: false, hasWitness: true }, said);
   assertEquals(witness.take("give-up").length, 1);
+});
+
+Deno.test("discovery: a group whose leader is there is not given up, whatever is said", () => {
+  const said = advert("x", { dissolved: [store("m")] });
+  const scene = hearing({ isLeader: false }, said);
+  assertEquals(scene.take("give-up"), []);
+  assertEquals(scene.warnings(), []);
+});
+
+Deno.test("discovery: what is not applied is given up when the group has not worked for long", () => {
+  const said = advert("x", { dissolved: [store("m")] });
+  const scene = hearing({ isVoid: false, isLeader: false }, said);
+  scene.pass(KEPT_MS);
+  const stuck = ownGroup("m", { isVoid: false, isActive: false });
+  scene.step({ kind: "group", group: stuck });
+  scene.passHearing(KEPT_MS - 50, [said]);
+  assertEquals(scene.take("give-up"), []);
+  scene.passHearing(100, [said]);
+  assertEquals(scene.take("give-up").length, 1);
+  assertEquals(scene.warnings(), []);
 });
 
 Deno.test("discovery: what holds data is never given up, and the operator is told once", () => {
   const said = advert("x", { dissolved: [store("m")] });
-  const scene = hearing({ isVoid: false }, said);
-  scene.passHearing(1_000, [said]);
+  const scene = hearing({
+    isVoid: false,
+    isAppliedVoid: false,
+    isActive: false,
+  }, said);
+  scene.passHearing(2 * KEPT_MS, [said]);
   assertEquals(scene.take("give-up"), []);
   assertEquals(scene.warnings().length, 1);
 });
