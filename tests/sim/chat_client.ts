@@ -54,6 +54,8 @@ interface Connection {
   toServerMs: number;
   toClientMs: number;
   hasSession: boolean;
+  /** The group in whose name the last answer was given. */
+  group: StoreId | undefined;
   heardMs: number;
   /** Something was lost on the way, and with it all that comes after. */
   isBroken: boolean;
@@ -65,6 +67,8 @@ export class SimulatedClient {
   isBusy = true;
   readonly #around: ClientSurroundings;
   readonly #plan: ClientPlan;
+  /** Numbers of its processes in the history. */
+  readonly processes = new Set<number>();
   readonly #free: number[] = [];
   #session = "";
   /** Where the session is open. */
@@ -87,6 +91,11 @@ export class SimulatedClient {
   /** Requests without an answer yet. */
   get openCount(): number {
     return this.#open.length;
+  }
+
+  /** Where the session is open; undefined until it was for the first time. */
+  get group(): StoreId | undefined {
+    return this.#group;
   }
 
   get session(): string {
@@ -147,6 +156,7 @@ export class SimulatedClient {
       value: isAppend ? `${this.name}.${++this.#values}` : "",
     };
     this.#open.push(open);
+    this.processes.add(open.process);
     this.#record(open, "invoke");
     if (this.#connection?.hasSession) this.#send(this.#connection, open);
   }
@@ -178,6 +188,7 @@ export class SimulatedClient {
       toServerMs: 0,
       toClientMs: 0,
       hasSession: false,
+      group: undefined,
       heardMs: world.nowMs,
       isBroken: false,
     };
@@ -212,7 +223,7 @@ export class SimulatedClient {
     const { state } = connection.server;
     const isOpen = () => {
       connection.hasSession = true;
-      this.#group = connection.server.groupId;
+      this.#group = connection.group;
       for (const open of this.#open) this.#send(connection, open);
     };
     // It resumes what is open already.
@@ -331,6 +342,7 @@ export class SimulatedClient {
       const list = answer.kind === "list"
         ? { ...answer, list: [...answer.list] }
         : answer;
+      const { groupId } = server;
       connection.toClientMs = Math.max(
         connection.toClientMs,
         world.nowMs + links.delayMs(),
@@ -340,6 +352,7 @@ export class SimulatedClient {
         connection.isBroken ||= !links.hears(server.name, this.name);
         if (connection.isBroken) return;
         connection.heardMs = world.nowMs;
+        connection.group = groupId;
         then(list);
       });
     };

@@ -41,6 +41,7 @@ export class ReplicaDialer {
   /** Keeps a link to another node from now on. */
   learn(other: SimulatedReplica, waitMsMax: number): void {
     this.#known.add(other.name);
+    if (this.#node.isLinkedTo(other.disk.store)) return;
     this.dial(other, waitMsMax);
   }
 

@@ -47,6 +47,7 @@ export class SimulatedReplica implements Endpoint {
   group: GroupState | undefined;
   /** Told to leave, and not started again since. */
   isLeaving = false;
+  isLeavingForGood = false;
   /** Grows with each start. */
   life = 0;
   /** The group that this process belongs to, durably or not yet. */
@@ -101,6 +102,7 @@ export class SimulatedReplica implements Endpoint {
     const { world, options, links } = this.#around;
     this.isPowered = true;
     this.isLeaving = false;
+    this.isLeavingForGood = false;
     this.life += 1;
     this.machine.restart();
     links.booted(this);
@@ -202,6 +204,7 @@ export class SimulatedReplica implements Endpoint {
   /** For good: it does not come back with this directory. */
   leave(options: { isForGood: boolean } = { isForGood: false }): void {
     this.isLeaving = true;
+    this.isLeavingForGood = options.isForGood;
     this.step({ kind: "leave", ...options });
   }
 

@@ -8,7 +8,7 @@ import {
 } from "./simulations.ts";
 import { runSwarm } from "./swarm.ts";
 
-const HELP = `Usage: deno task sim chain|chat [OPTIONS]
+const HELP = `Usage: deno task sim chain|chat|discovery [OPTIONS]
 
 chain  Message chains: random sizes, clients, crashes, cuts, silences, freezes.
        What the tail puts out must be what was sent, in order, once.
@@ -17,6 +17,12 @@ chat   Replicated groups: servers, witnesses and clients; crashes that lose what
        joins, leaves, handovers. No acknowledged write is lost or doubled, no
        two servers differ, all reads are as if there were one server; and when
        the faults end, all is whole again within a bounded time.
+discovery
+       Fleets without configuration: servers, witnesses and clients that begin at
+       any time, find each other by datagrams that are lost, late and doubled,
+       found groups, join, die, leave for good and come back. Nothing that a group
+       acknowledged is lost because groups meet; in the end there is one, led by
+       the highest, or each that holds data says so of the others.
 
 Options:
   --seeds N   How many seeds to run (default 10000)
