@@ -6,7 +6,6 @@ import { Compile } from "typebox/compile";
 import type { StoreId } from "../protocol/epoch.ts";
 import { parseJson } from "../protocol/json.ts";
 import { STORE_SCHEMA } from "../protocol/view_codec.ts";
-import { LOCK_NAME } from "./directory_lock.ts";
 import { causeText, StorageError } from "./errors.ts";
 
 /** Name of the file in a data directory. */
@@ -14,6 +13,13 @@ export const ENDED_GROUPS_NAME = "ended-groups.json";
 
 /** In a directory that a node without a name has made for itself. */
 export const AUTOMATIC_NAME = "automatic";
+
+/**
+ * What a server or a witness keeps for its group, finished or not. Somebody may
+ * have put files of his own beside these, or named a folder of other nodes.
+ */
+const KEPT_FOR_GROUP =
+  /^(?:(?:acceptor|log)-\d{6,15}\.log|snapshot-\d{6,15}\.snap|state\.db|ended-groups\.json(?=\.new$))(?:\.new|\.repair|\.damaged|-wal|-shm|-journal)*$/;
 
 /** Groups remembered; the oldest is forgotten first. */
 export const ENDED_GROUPS_MAX = 16;
@@ -45,7 +51,7 @@ export function endGroup(directory: string, group: StoreId): void {
 
 /**
  * The groups that ended here, latest last. If the last one left files, they are
- * removed first, whenever that was interrupted.
+ * removed first, whenever that was interrupted; nothing else is.
  *
  * @param directory One that this process has locked.
  * @throws {StorageError} `write-failed`, `open-failed`: refuse to start.
@@ -54,10 +60,9 @@ export function openEndedGroups(directory: string): readonly StoreId[] {
   const { groups, isToBeEmptied } = read(directory);
   if (!isToBeEmptied) return groups;
   try {
-    for (const { name } of Deno.readDirSync(directory)) {
-      if (name === LOCK_NAME || name === ENDED_GROUPS_NAME) continue;
-      if (name === AUTOMATIC_NAME) continue;
-      Deno.removeSync(join(directory, name), { recursive: true });
+    for (const { name, isFile } of Deno.readDirSync(directory)) {
+      if (!isFile || !KEPT_FOR_GROUP.test(name)) continue;
+      Deno.removeSync(join(directory, name));
     }
     syncDirectory(directory);
   } catch (cause) {

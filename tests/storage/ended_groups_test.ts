@@ -33,13 +33,23 @@ Deno.test("ended groups: nothing is removed where no group has ended", async () 
   });
 });
 
+/** All that a node may leave in its directory. */
+const LEFT = [
+  ...["", ".new", ".damaged"].map((end) => `acceptor-000002.log${end}`),
+  ...["", ".new", ".repair", ".repair.new", ".damaged"]
+    .map((end) => `log-000001.log${end}`),
+  ...["", ".new"].map((end) => `snapshot-000000000012.snap${end}`),
+  ...["", "-wal", "-shm", ".new", ".new-wal", ".new-shm"]
+    .map((end) => `state.db${end}`),
+  `${ENDED_GROUPS_NAME}.new`,
+];
+
 Deno.test("ended groups: the files of one that ended are removed, but for the lock and the name", async () => {
   await inDirectory((path) => {
     const kept = ["lock", AUTOMATIC_NAME];
-    for (const name of [...kept, "log-000001.log", "state.db"]) {
+    for (const name of [...kept, ...LEFT]) {
       Deno.writeTextFileSync(`${path}/${name}`, "x");
     }
-    Deno.mkdirSync(`${path}/snapshot-1.part`);
     endGroup(path, group(1));
     assertEquals(openEndedGroups(path), [group(1)]);
     assertEquals(filesIn(path), [...kept, ENDED_GROUPS_NAME].sort());
@@ -47,6 +57,24 @@ Deno.test("ended groups: the files of one that ended are removed, but for the lo
     Deno.writeTextFileSync(`${path}/log-000001.log`, "anew");
     assertEquals(openEndedGroups(path), [group(1)]);
     assertEquals(Deno.readTextFileSync(`${path}/log-000001.log`), "anew");
+  });
+});
+
+Deno.test("ended groups: what is somebody else's stays", async () => {
+  await inDirectory((path) => {
+    const names = ["notes.txt", "log-1.log", "my-state.db", "state.db.mine"];
+    for (const name of [...names, "state.db"]) {
+      Deno.writeTextFileSync(`${path}/${name}`, "x");
+    }
+    Deno.mkdirSync(`${path}/server-2`);
+    Deno.writeTextFileSync(`${path}/server-2/state.db`, "x");
+    endGroup(path, group(1));
+    openEndedGroups(path);
+    assertEquals(
+      filesIn(path),
+      [...names, "server-2", ENDED_GROUPS_NAME].sort(),
+    );
+    assertEquals(filesIn(`${path}/server-2`), ["state.db"]);
   });
 });
 
