@@ -185,7 +185,8 @@ export class ChatState {
 
   /**
    * Writes what is applied, in one transaction, in slices of a few ms. What is
-   * applied meanwhile waits for the next call.
+   * applied meanwhile waits for the next call. Once the group has ended nothing
+   * is written: a process that dies before it begins anew applies the end again.
    *
    * @throws {StorageError} `write-failed`, `damaged`: exit.
    */
@@ -411,7 +412,7 @@ export class ChatState {
   get #isWriteDue(): boolean {
     const { core, stored } = this.#memory;
     const unwritten = core.applied.index - stored.index;
-    if (unwritten === 0) return false;
+    if (unwritten === 0 || core.isDissolved) return false;
     const { endMs, tookMs } = this.#lastWrite;
     const afterMs = Math.max(WRITE_AFTER_MS, WRITE_AFTER_TIMES * tookMs);
     return unwritten >= WRITE_ENTRIES_MAX ||
@@ -420,7 +421,8 @@ export class ChatState {
 
   async #flush(): Promise<void> {
     this.#refuseIfFailed();
-    if (this.applied.index === this.#memory.stored.index) return;
+    const { core, stored } = this.#memory;
+    if (core.applied.index === stored.index || core.isDissolved) return;
     const beganMs = performance.now();
     try {
       await inSlices(this.#write());

@@ -92,10 +92,6 @@ export class StateCore {
   readonly sessions: SessionTable;
   readonly #hash: StateHash;
   #applied: LogPosition;
-  /**
-   * Not in a file: a server that has applied this begins anew before it writes
-   * anything else.
-   */
   #isDissolved = false;
 
   constructor(start: StateCoreStart = {}) {
@@ -113,6 +109,14 @@ export class StateCore {
   /** Whether there is no account: sessions and messages go with theirs. */
   get isVoid(): boolean {
     return this.users.size === 0;
+  }
+
+  /**
+   * Whether the group ended with an entry that is applied. In no file: nothing
+   * that was applied since may be written, or a start from there would go on.
+   */
+  get isDissolved(): boolean {
+    return this.#isDissolved;
   }
 
   /** Over all entries applied and their results, 16 hexadecimal digits. */

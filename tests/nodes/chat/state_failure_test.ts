@@ -43,3 +43,27 @@ Deno.test("state: after a write that failed nothing is answered any more", async
     await again.close();
   });
 });
+
+Deno.test("state: what was applied with the end of its group is never written", async () => {
+  await inDirectory(async (directory) => {
+    const path = `${directory}/state.db`;
+    const history = new History();
+    history.add({ kind: "touch-sessions", ids: [], time: 1 });
+    const state = ChatState.open(path);
+    apply(state, history);
+    await state.flush();
+    history.add({ kind: "dissolve", into: "00c0ffee00c0ffee", time: 1 });
+    apply(state, history);
+    await state.maintain();
+    assertEquals((await state.checkpoint()).index, 1);
+    // A stop that comes before the server has begun anew.
+    await state.close();
+    const again = ChatState.open(path);
+    assertEquals(again.applied.index, 1);
+    history.register("alice");
+    const [end, later] = again.apply(history.entries.slice(1));
+    assertEquals(end.dissolved, "00c0ffee00c0ffee");
+    assertEquals([later.registered, again.users.size], [undefined, 0]);
+    await again.close();
+  });
+});
