@@ -22,6 +22,8 @@ export class Departure {
   begin(isForGood: boolean): void {
     this.#context.isDraining = true;
     this.#context.isLeavingForGood ||= isForGood;
+    // Whoever asks again wants to hear it again.
+    this.#hasLeft = false;
     this.#told = undefined;
   }
 

@@ -86,6 +86,18 @@ Deno.test("core groups: who leaves for good gives its vote back, one after the o
   groups.until("they go on", () => namesOf(a, "members") === "ac");
 });
 
+Deno.test("core groups: who has left and is told to leave again says so again", () => {
+  const { groups, nodes: [a, b] } = groupOf("abc");
+  groups.until("c leads", () => a.view?.primary === storeOf("c"));
+  groups.tell(b, { kind: "leave", isForGood: true });
+  groups.until("it has left", () => b.hasLeft);
+  for (const isForGood of [false, true]) {
+    b.hasLeft = false;
+    groups.tell(b, { kind: "leave", isForGood });
+    groups.until("it is out still", () => b.hasLeft, 100);
+  }
+});
+
 Deno.test("core groups: who only stops keeps its vote", () => {
   const { groups, nodes: [a, b] } = groupOf("abc");
   groups.tell(b, { kind: "leave", isForGood: false });
