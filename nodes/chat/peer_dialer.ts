@@ -45,6 +45,8 @@ export interface PeerDialerOptions {
   readonly address: Address;
   /** Whether it is this side that dials first. */
   readonly isFirst: boolean;
+  /** Whether the other side may know this node, and so dial as well. */
+  readonly isExpected: boolean;
   readonly waits: PeerWaits;
   readonly log: SeldomLog;
   isLinked(): boolean;
@@ -74,8 +76,8 @@ export class PeerDialer {
   }
 
   start(): void {
-    const { isFirst, waits } = this.#options;
-    this.#schedule(isFirst ? 0 : waits.dialAnywayMs);
+    const { isFirst, isExpected, waits } = this.#options;
+    this.#schedule(isFirst || !isExpected ? 0 : waits.dialAnywayMs);
   }
 
   /** A link stands, whoever dialed. */

@@ -327,10 +327,14 @@ export class PeerLinks {
 
   #keep(peer: PeerAddress): void {
     const { id, address } = peer;
+    const { hello, peers } = this.#options;
     const dialer = new PeerDialer({
       id,
       address,
       isFirst: this.#options.self.id < id,
+      // Nobody knows who looks for a group: it goes there, whatever the ids.
+      isExpected: peers.some((one) => one.id === id) ||
+        hello().group !== undefined,
       waits: this.#waits,
       log: this.#seldom,
       isLinked: () => this.#byId(id) !== undefined,

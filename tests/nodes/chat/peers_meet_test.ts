@@ -1,10 +1,11 @@
 /** Links to nodes that are found while a node runs. */
 
 import { assertEquals } from "@std/assert";
+import type { PeerLinksOptions } from "../../../nodes/chat/peers.ts";
 import type { StoreId } from "../../../protocol/epoch.ts";
 import { NODES_MAX } from "../../../protocol/view.ts";
-import { until } from "../../process/until.ts";
-import { freeAddress, helloOf, PeerNode, storeOf } from "./peer_node.ts";
+import { until, WAIT_MS } from "../../process/until.ts";
+import { freeAddress, helloOf, PeerNode, storeOf, WAITS } from "./peer_node.ts";
 
 const A = storeOf("a");
 const B = storeOf("b");
@@ -12,10 +13,14 @@ const G = storeOf("1");
 const H = storeOf("2");
 
 /** A node that knows nobody, and what group it says it belongs to. */
-function loner(id: string, store: StoreId) {
+function loner(
+  id: string,
+  store: StoreId,
+  changes: Partial<PeerLinksOptions> = {},
+) {
   const said: { group: StoreId | undefined } = { group: undefined };
   const hello = () => ({ ...helloOf(store), group: said.group });
-  return { node: new PeerNode({ id, store }, { hello }), said };
+  return { node: new PeerNode({ id, store }, { ...changes, hello }), said };
 }
 
 Deno.test("peers: a node is met while another runs, and where it has moved to", async () => {
@@ -36,6 +41,17 @@ Deno.test("peers: a node is met while another runs, and where it has moved to", 
     true,
   ]]);
   assertEquals(a.links.addressOf(B), b.links.address);
+});
+
+Deno.test("peers: who looks for a group dials at once, also a node of lower id", async () => {
+  // So long that only a dial at once can make the link.
+  const waits = { ...WAITS, dialAnywayMs: 2 * WAIT_MS };
+  const one = loner("a", A, { waits });
+  await using a = one.node;
+  await using b = loner("b", B, { waits }).node;
+  one.said.group = G;
+  b.links.meet(a.asPeer);
+  await a.untilFate(B, ["up"]);
 });
 
 Deno.test("peers: a node that is forgotten is dialled no more", async () => {
