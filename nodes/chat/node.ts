@@ -274,7 +274,11 @@ class ChatNode implements GroupNodeLife {
         `"${this.#settings.id}" is the last server of its group: stop it instead`,
       );
     }
-    if (!await this.#node.replica.leave(LEAVE_FOR_GOOD_WAIT_MS, true)) {
+    const hasLeft = await this.#node.replica.leave(LEAVE_FOR_GOOD_WAIT_MS, {
+      isForGood: true,
+      onLate: () => this.#life.onLeft(),
+    });
+    if (!hasLeft) {
       throw new WireError(
         "timeout",
         `"${this.#settings.id}" could not leave within ${
@@ -293,14 +297,16 @@ class ChatNode implements GroupNodeLife {
     this.#clients.close();
     // Others take over first: what is under way here is then done by them.
     if (this.#settings.leavesOnExit) await this.#leaveOnExit();
-    else await this.#node.replica.leave(LEAVE_WAIT_MS);
+    else await this.#node.replica.leave(LEAVE_WAIT_MS, { isForGood: false });
     await this.close();
     log.info("Stopped", { applied: this.#storage.state.applied.index });
   }
 
   async #leaveOnExit(): Promise<void> {
     const { log } = this.#opened;
-    const hasLeft = await this.#node.replica.leave(LEAVE_ON_EXIT_WAIT_MS, true);
+    const hasLeft = await this.#node.replica.leave(LEAVE_ON_EXIT_WAIT_MS, {
+      isForGood: true,
+    });
     if (hasLeft) log.info("Has left the group for good");
     else log.warn("Could not leave the group: it still counts on this server");
   }

@@ -167,15 +167,24 @@ export class Replica implements CommittedLog {
    * Hands the lead over and leaves the view, if others can go on; for good,
    * gives the vote back as well.
    *
+   * @param options `onLate`: it is done, but later than `waitMs`.
    * @returns Whether that is done; `false` after `waitMs`, and it goes on trying.
    */
-  leave(waitMs: number, isForGood = false): Promise<boolean> {
+  leave(
+    waitMs: number,
+    options: { isForGood: boolean; onLate?: () => void },
+  ): Promise<boolean> {
+    const { isForGood, onLate } = options;
     return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), waitMs);
-      this.#whenLeft = () => {
+      const left = () => {
         clearTimeout(timer);
         resolve(true);
       };
+      const timer = setTimeout(() => {
+        if (this.#whenLeft === left) this.#whenLeft = onLate;
+        resolve(false);
+      }, waitMs);
+      this.#whenLeft = left;
       this.#push({ kind: "leave", isForGood });
       this.#drain();
     });
