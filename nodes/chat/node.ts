@@ -257,8 +257,12 @@ class ChatNode implements GroupNodeLife {
     if (group === undefined || this.#node.isStopping) return;
     this.#node.isStopping = true;
     this.#opened.log.info("This server's group has ended", { reason });
-    // At once: nothing that is written from here on may look whole after a crash.
-    endGroup(this.#settings.data, group);
+    try {
+      // At once: nothing that is written from here on may look whole after a crash.
+      endGroup(this.#settings.data, group);
+    } catch (error) {
+      return void failNode(this.#opened, error);
+    }
     this.#life.onEnded();
   }
 

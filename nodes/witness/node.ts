@@ -3,7 +3,7 @@
 import { LocalDisk } from "../../storage/disk.ts";
 import { AcceptorFile } from "../../storage/acceptor_file.ts";
 import { endGroup } from "../../storage/ended_groups.ts";
-import { GroupNode } from "../chat/group_node.ts";
+import { failNode, GroupNode } from "../chat/group_node.ts";
 import {
   type GroupNodeLife,
   type LifeParts,
@@ -56,7 +56,11 @@ async function begin(
       if (group === undefined || node.isStopping) return;
       node.isStopping = true;
       opened.log.info("This witness's group has ended", { reason });
-      endGroup(settings.data, group);
+      try {
+        endGroup(settings.data, group);
+      } catch (error) {
+        return void failNode(opened, error);
+      }
       life.onEnded();
     },
     serveSnapshots: undefined,
