@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { CLIENT_PORT, Lan, lanTests, REPLICA_PORT } from "./lan.ts";
+import { CLIENT_PORT, Lan, lanTests, REPLICA_PORT, SUBNET } from "./lan.ts";
 
 const PASSWORD = { SKEIN_PASSWORD: "correct horse" };
 
@@ -36,7 +36,7 @@ lanTests(import.meta.url, () => {
           ...[node.id, node.peers, node.clients],
         ]),
         view.members.map((id, at) => {
-          const host = `${lan.subnet}.${at + 1}`;
+          const host = `${SUBNET}.${at + 1}`;
           return [id, `${host}:${REPLICA_PORT}`, `${host}:${CLIENT_PORT}`];
         }),
       );

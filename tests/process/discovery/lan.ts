@@ -1,21 +1,22 @@
 /** Machines on one network, which nobody has configured, and the servers that run there. */
 
 import type { NodeStatus } from "../../../protocol/status.ts";
-import { namespaceTests } from "../../namespace.ts";
+import { type NamespaceOptions, namespaceTests } from "../../namespace.ts";
 import { ChatNode } from "../chat/chat_node.ts";
 import { ChatNodes, StateHashes, UNHURRIED } from "../chat/chat_nodes.ts";
-import {
-  freeSubnet,
-  type Machine,
-  Network,
-  networkMissing,
-} from "../network.ts";
+import { type Machine, Network, networkMissing } from "../network.ts";
 import { program } from "../program.ts";
 import { RunningProcess } from "../running_process.ts";
 
 /** The ports where nothing is configured. */
 export const REPLICA_PORT = 8081;
 export const CLIENT_PORT = 8091;
+
+/** Where a server shows what it counts, if it is told to. */
+export const ADMIN = { SKEIN_ADMIN: "0.0.0.0:9091" };
+
+/** The first three numbers of all addresses; nobody else is in that network. */
+export const SUBNET = "10.77.0";
 
 /** In the order of their rank, the lowest first. */
 const NAMES = ["ant", "bee", "cow", "dog", "elk"] as const;
@@ -28,6 +29,8 @@ export interface LanOptions {
   readonly flags?: readonly string[];
   /** What all programs find in their environment. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** What the servers of single machines find there, by name. */
+  readonly environments?: Readonly<Record<string, Record<string, string>>>;
 }
 
 /** How a program has ended, and what it said. */
@@ -42,9 +45,13 @@ export interface Outcome {
  * Defines the tests of a file, on networks of their own; else it is said why
  * they are left out. Whatever else runs on this machine is not heard there.
  */
-export function lanTests(file: string, define: () => void): void {
+export function lanTests(
+  file: string,
+  define: () => void,
+  names: Pick<NamespaceOptions, "hosts" | "resolvConf"> = {},
+): void {
   const reason = networkMissing();
-  if (reason === undefined) return namespaceTests({ file }, define);
+  if (reason === undefined) return namespaceTests({ file, ...names }, define);
   const name = file.slice(file.indexOf("tests/"));
   Deno.test({
     name: `${name} (skipped: ${reason})`,
@@ -63,7 +70,6 @@ export class Lan extends ChatNodes implements AsyncDisposable {
   /** All that there may be. */
   readonly hosts: readonly ChatNode[];
   readonly desk: Machine;
-  readonly subnet = freeSubnet();
   readonly #folder = Deno.makeTempDirSync({ prefix: "skein-lan-" });
   readonly #hashes = new StateHashes();
   readonly #options: LanOptions;
@@ -77,7 +83,7 @@ export class Lan extends ChatNodes implements AsyncDisposable {
     this.#options = options;
     const names = NAMES.slice(0, options.servers ?? 3);
     try {
-      this.network.join(`${this.subnet}.254/24`);
+      this.network.join(`${SUBNET}.254/24`);
       this.hosts = names.map((name, at) => this.#host(name, at + 1));
       this.desk = this.machine("desk", 200);
     } catch (error) {
@@ -102,7 +108,7 @@ export class Lan extends ChatNodes implements AsyncDisposable {
 
   /** Adds a machine without a server; `number` ends its address. */
   machine(name: string, number: number): Machine {
-    const machine = this.network.machine(name, `${this.subnet}.${number}/24`);
+    const machine = this.network.machine(name, `${SUBNET}.${number}/24`);
     this.#machines.set(name, machine);
     return machine;
   }
@@ -159,7 +165,7 @@ export class Lan extends ChatNodes implements AsyncDisposable {
   /** Divides the network: these hear each other and nobody else. */
   divide(hosts: readonly ChatNode[]): void {
     const machines = hosts.map((host) => this.machineOf(host));
-    this.network.divide(machines, `${this.subnet}.253`);
+    this.network.divide(machines, `${SUBNET}.253`);
   }
 
   /** Ends {@linkcode divide}. */
@@ -223,12 +229,12 @@ export class Lan extends ChatNodes implements AsyncDisposable {
     const { host, under } = machine;
     const folder = this.path(name);
     Deno.mkdirSync(folder);
-    const { flags = [], environment = {} } = this.#options;
+    const { flags = [], environment, environments } = this.#options;
     return new ChatNode(name, {
       kind: "server",
       address: `${host}:${REPLICA_PORT}`,
       clients: `${host}:${CLIENT_PORT}`,
-      admin: `${host}:9`,
+      admin: `${host}:9091`,
       data: `${folder}/data`,
       folder,
       onStatus: (status) => this.#hashes.compare(status),
@@ -239,7 +245,11 @@ export class Lan extends ChatNodes implements AsyncDisposable {
       ],
     }, {
       under,
-      environment: { ...UNHURRIED, HOSTNAME: name, ...environment },
+      environment: {
+        ...{ ...UNHURRIED, HOSTNAME: name },
+        ...environment,
+        ...environments?.[name],
+      },
     });
   }
 }
