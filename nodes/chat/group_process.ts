@@ -44,16 +44,20 @@ export async function runGroupNode<Settings extends NodeSettings>(
     const { settings, lock } = takePlace(asked, hostname);
     opened = openLog({ node: settings.id, level: settings.logLevel });
     let life: GroupNodeLife | undefined;
+    let isStopping = false;
     let wake = () => {};
     const stop = stopOnSignals({
       log: opened,
       exitWithParent: settings.exitWithParent,
       stop: async (reason) => {
-        await life?.stop(reason);
+        isStopping = true;
+        // Between two lives the directory may be in use: the system unlocks it.
+        if (life === undefined) return;
+        await life.stop(reason);
         lock.release();
       },
     });
-    for (;;) {
+    while (!isStopping) {
       const ended = new Promise<void>((resolve) => wake = resolve);
       life = await begin({
         settings,
@@ -63,7 +67,10 @@ export async function runGroupNode<Settings extends NodeSettings>(
         onLeft: () => stop("it has left its group for good"),
       });
       await ended;
-      await life.close();
+      // A life that ends here is not to be stopped as well.
+      const over: GroupNodeLife = life;
+      life = undefined;
+      await over.close();
     }
   } catch (error) {
     await failNode(opened ?? openLog(unplaced), error);
