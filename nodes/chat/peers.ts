@@ -583,11 +583,10 @@ export class PeerLinks {
     this.#joined.delete(store);
     this.#unflushed.delete(link);
     this.lost += 1;
-    this.#options.log.warn(`Lost "${id}"`, {
-      reason: error.message,
-      code: error.code,
-    });
-    const reason = error.message;
+    const { code, message: reason } = error;
+    // A node that has got a group ends its older links: no trouble at all.
+    const level = code === "other-group" ? "info" : "warn";
+    this.#options.log[level](`Lost "${id}"`, { reason, code });
     this.#options.onInputs([{ kind: "peer-down", store, reason }]);
     this.#dialers.get(id)?.lost(error);
     // A stranger has no say in who this node is.
