@@ -1,6 +1,5 @@
 /** `bench chain`: Skein's chain beside socat, HAProxy and a Python relay. */
 
-import { StopRequest } from "../../deploy/stop_request.ts";
 import {
   defaultFlag,
   type FlagTable,
@@ -10,13 +9,11 @@ import { path, wholeNumber } from "../../nodes/host/flag_values.ts";
 import { orExit, parseFlags } from "../../nodes/host/flags.ts";
 import { ChainBench } from "./chain/chain_bench.ts";
 import { seconds } from "./seconds.ts";
-import { Workbench } from "./workbench.ts";
+import { untilStopped } from "./until_stopped.ts";
 
 /** What `bench chain` is, in a sentence. */
 export const CHAIN_BENCH_ABOUT =
   "Four hops on loopback: Skein beside socat, HAProxy and a Python relay.";
-
-const EXIT_INTERRUPTED = 130;
 
 const table = {
   seconds: defaultFlag({
@@ -57,23 +54,5 @@ export async function benchChain(args: readonly string[]): Promise<number> {
       env: Deno.env,
     })
   );
-  const request = new StopRequest();
-  const broken = Promise.withResolvers<never>();
-  // Else the process would end here and now, and what it started would not.
-  const onRejection = (event: PromiseRejectionEvent) => {
-    event.preventDefault();
-    broken.reject(event.reason);
-  };
-  addEventListener("unhandledrejection", onRejection);
-  try {
-    await using bench = new Workbench();
-    return await Promise.race([
-      new ChainBench(bench, values).run().then(() => 0),
-      request.stop.then(() => EXIT_INTERRUPTED),
-      broken.promise,
-    ]);
-  } finally {
-    removeEventListener("unhandledrejection", onRejection);
-    request.close();
-  }
+  return await untilStopped((bench) => new ChainBench(bench, values).run());
 }

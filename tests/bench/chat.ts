@@ -1,6 +1,5 @@
 /** `bench chat`: Skein's replicated chat beside etcd and NATS JetStream. */
 
-import { StopRequest } from "../../deploy/stop_request.ts";
 import {
   defaultFlag,
   type FlagTable,
@@ -11,13 +10,11 @@ import { path, wholeNumber } from "../../nodes/host/flag_values.ts";
 import { orExit, parseFlags } from "../../nodes/host/flags.ts";
 import { ChatBench, type ChatBenchOptions } from "./chat/chat_bench.ts";
 import { seconds } from "./seconds.ts";
-import { Workbench } from "./workbench.ts";
+import { untilStopped } from "./until_stopped.ts";
 
 /** What `bench chat` is, in a sentence. */
 export const CHAT_BENCH_ABOUT =
   "Replicated writes and failover: Skein beside etcd and NATS JetStream.";
-
-const EXIT_INTERRUPTED = 130;
 
 /** A look, in less than a minute and a half. */
 const QUICK = { seconds: 0.5, rounds: 1, kills: 4, messages: 100_000 };
@@ -82,28 +79,4 @@ export async function benchChat(args: readonly string[]): Promise<number> {
     const chosen: ChatBenchOptions = quick ? { ...options, ...QUICK } : options;
     return new ChatBench(bench, chosen).run();
   });
-}
-
-async function untilStopped(
-  run: (bench: Workbench) => Promise<void>,
-): Promise<number> {
-  const request = new StopRequest();
-  const broken = Promise.withResolvers<never>();
-  // Else the process would end here and now, and what it started would not.
-  const onRejection = (event: PromiseRejectionEvent) => {
-    event.preventDefault();
-    broken.reject(event.reason);
-  };
-  addEventListener("unhandledrejection", onRejection);
-  try {
-    await using bench = new Workbench();
-    return await Promise.race([
-      run(bench).then(() => 0),
-      request.stop.then(() => EXIT_INTERRUPTED),
-      broken.promise,
-    ]);
-  } finally {
-    removeEventListener("unhandledrejection", onRejection);
-    request.close();
-  }
 }

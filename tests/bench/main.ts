@@ -3,6 +3,7 @@
 import { FlagsExit, orExit } from "../../nodes/host/flags.ts";
 import { benchChain, CHAIN_BENCH_ABOUT } from "./chain.ts";
 import { benchChat, CHAT_BENCH_ABOUT } from "./chat.ts";
+import { benchDiscovery, DISCOVERY_BENCH_ABOUT } from "./discovery.ts";
 
 const BENCHES: Readonly<
   Record<string, {
@@ -12,6 +13,7 @@ const BENCHES: Readonly<
 > = {
   chain: { about: CHAIN_BENCH_ABOUT, run: benchChain },
   chat: { about: CHAT_BENCH_ABOUT, run: benchChat },
+  discovery: { about: DISCOVERY_BENCH_ABOUT, run: benchDiscovery },
 };
 
 const [name, ...args] = Deno.args;
@@ -35,7 +37,7 @@ function choose(name: string | undefined) {
 
 function help(): string {
   const lines = Object.entries(BENCHES).map(([name, { about }]) =>
-    `  ${name.padEnd(8)}${about}`
+    `  ${name.padEnd(11)}${about}`
   );
   return [
     "Usage: deno task bench NAME [OPTION…]",

@@ -18,7 +18,8 @@ Deno.test("bench: an unknown name is one line and exit code 2", async () => {
   assertEquals(await bench("chian"), {
     code: 2,
     stdout: "",
-    stderr: 'skein bench: "chian" is no bench; wanted: chain, chat\n',
+    stderr:
+      'skein bench: "chian" is no bench; wanted: chain, chat, discovery\n',
   });
 });
 
@@ -27,10 +28,12 @@ Deno.test("bench: help names every bench, and each has its own", async () => {
   assertEquals(all.code, 0);
   assertStringIncludes(all.stdout, "chain");
   assertStringIncludes(all.stdout, "chat");
-  for (const name of ["chain", "chat"]) {
+  assertStringIncludes(all.stdout, "discovery");
+  for (const name of ["chain", "chat", "discovery"]) {
     const one = await bench(name, "--help");
     assertEquals(one.code, 0);
-    assertStringIncludes(one.stdout, "--seconds");
+    assertStringIncludes(one.stdout, `Usage: bench ${name} `);
+    assertStringIncludes(one.stdout, "--json");
   }
 });
 
