@@ -64,6 +64,7 @@ export abstract class ChatNodes {
       seen = await Promise.all(this.nodes.map((node) => node.status()));
       const all = seen.filter((one) => one !== undefined);
       const members = namesOf(all.filter(({ kind }) => kind === "server"));
+      const names = new Set(all.map(({ node }) => node));
       const voters = namesOf(all);
       const epochs = new Set(all.map(({ view }) => view?.epoch.counter));
       const isSo = epochs.size === 1 && all.length === seen.length &&
@@ -72,7 +73,8 @@ export abstract class ChatNodes {
           view.voters.join() === voters &&
           view.previousVoters === undefined &&
           view.ageMs >= ageMs &&
-          peers.every(({ isLinked }) => isLinked)
+          // Others may be known, and gone.
+          peers.every(({ id, isLinked }) => isLinked || !names.has(id))
         );
       return isSo ? all[0] : undefined;
     }, () => statusText(seen));
