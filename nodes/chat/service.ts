@@ -53,6 +53,12 @@ const LAST_WORDS_WAIT_MS = 500;
 const BUSY_RETRY_MS = 200;
 
 /**
+ * How a browser begins, which any web page can make one of this machine do; its
+ * first line may be too long to be looked at, the second is always there.
+ */
+const HTTP_REQUEST = /^(?:[A-Z]+ \S+ HTTP\/\d|host:)/i;
+
+/**
  * One server's clients. It owns no socket, timer or clock: connections come in
  * by {@linkcode connect}, committed entries by {@linkcode committed}, time by
  * {@linkcode tick}; whatever a turn leads to is proposed and written when the
@@ -236,6 +242,8 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
       const { id } = error;
       const lineNumber = id === undefined ? client.lineNumber : undefined;
       this.counters.refusedRequests += 1;
+      // What a page has put behind this line is not what the user said.
+      if (HTTP_REQUEST.test(line)) return client.end(error);
       return client.sayError(error, { id, line: lineNumber });
     }
     if (this.#stopped !== undefined) {

@@ -52,6 +52,17 @@ Deno.test("leave: without a key nobody else may", async () => {
   assertEquals(asked.length, 0);
 });
 
+Deno.test("leave: no web page can ask by way of a browser of this machine", async () => {
+  const { world, asked } = leaving();
+  for (const first of ["POST / HTTP/1.1", "too long to be looked at"]) {
+    const client = world.connect();
+    const lines = [first, "Host: 127.0.0.1:8091", "", '{"type":"leave"}', ""];
+    client.side.take(lines.join("\r\n"));
+    await world.settle();
+    assertEquals([asked.length, client.isClosed], [0, true]);
+  }
+});
+
 Deno.test("leave: with a key whoever proves it may, wherever he is", async () => {
   const { world, asked, client } = leaving({ key: KEY });
   client.isLocal = false;
