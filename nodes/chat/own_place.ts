@@ -36,8 +36,9 @@ export function takePlace<Settings extends NodeSettings>(
   if (isNamed) return { settings, lock: DirectoryLock.acquire(folder) };
   if (!isDataFolder) {
     const lock = DirectoryLock.acquire(folder);
-    const id = readName(folder, kind) ?? nameFor(hostname());
-    writeName(folder, { kind, id });
+    const known = readName(folder, kind);
+    const id = known ?? nameFor(hostname());
+    if (known === undefined) writeName(folder, { kind, id });
     return { settings: { ...settings, id }, lock };
   }
   for (const data of leftIn(folder, kind)) {
@@ -83,14 +84,22 @@ function readName(data: string, kind: NodeKind): NodeId | undefined {
   }
 }
 
+/**
+ * Durably, before anything else is in the directory: without the name nobody
+ * would look there for what was acknowledged.
+ */
 function writeName(
   data: string,
   { kind, id }: { kind: NodeKind; id: NodeId },
 ): void {
   try {
-    Deno.writeTextFileSync(join(data, AUTOMATIC_NAME), `${kind} ${id}\n`, {
-      mode: 0o600,
+    using file = Deno.openSync(join(data, AUTOMATIC_NAME), {
+      ...{ write: true, create: true, truncate: true, mode: 0o600 },
     });
+    file.writeSync(new TextEncoder().encode(`${kind} ${id}\n`));
+    file.syncSync();
+    using directory = Deno.openSync(data, { read: true });
+    directory.syncSync();
   } catch (cause) {
     throw openError(data, cause);
   }

@@ -71,8 +71,12 @@ Deno.test("own place: with a directory of its own it keeps the name that it got 
   assertMatch(id, /^lab-1-[0-9a-f]{4}$/);
   assertEquals(data, `${folder.path}/here`);
   lock.release();
+  // Written once: a crash while it is written anew would lose it.
+  const written = `server ${id}  \n`;
+  Deno.writeTextFileSync(`${data}/${AUTOMATIC_NAME}`, written);
   const again = folder.take(flags);
   assertEquals(again.settings.id, id);
+  assertEquals(Deno.readTextFileSync(`${data}/${AUTOMATIC_NAME}`), written);
   again.lock.release();
 });
 
