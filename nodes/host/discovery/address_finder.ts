@@ -162,9 +162,10 @@ export class AddressFinder implements Finder {
     },
   ): void {
     this.#sighted += 1;
+    const isKeyed = this.#options.key !== undefined;
     this.#options.onSighting({
       advert,
-      ...addressesOf(advert, at.host),
+      ...addressesOf(advert, { host: at.host, isKeyed }),
       via: `${this.#source.via} ${formatAddress(at.address)}`,
       tookMs: performance.now() - at.startMs,
     });

@@ -1,7 +1,11 @@
 /** At which of its addresses a node is met that is heard at several. */
 
-import { type Address, isLoopbackAddress } from "../../../protocol/address.ts";
-import type { Advert } from "../../../protocol/discovery.ts";
+import {
+  type Address,
+  isLoopbackAddress,
+  isPrivateAddress,
+} from "../../../protocol/address.ts";
+import type { Advert, Endpoint } from "../../../protocol/discovery.ts";
 
 /** How long a node is met where it was last heard, though it is heard elsewhere. */
 export const ADDRESS_AGE_MS_MAX = 10_000;
@@ -55,13 +59,26 @@ function isBetter(host: string, than: string): boolean {
   return isLoopbackAddress(than) && !isLoopbackAddress(host);
 }
 
-/** The addresses of a node that answered from `host`. */
+/**
+ * The addresses of a node that answered from `host`. Without a cluster key a
+ * stranger could have its nodes dial anybody: then an address that is not
+ * private, or a name, does not count.
+ */
 export function addressesOf(
   { peers, clients }: Advert,
-  host: string,
+  from: { readonly host: string; readonly isKeyed: boolean },
 ): { readonly peers: Address; readonly clients: Address | undefined } {
   return {
-    peers: { host, ...peers },
-    clients: clients && { host, ...clients },
+    peers: addressOf(peers, from),
+    clients: clients && addressOf(clients, from),
   };
+}
+
+function addressOf(
+  { host, port }: Endpoint,
+  from: { readonly host: string; readonly isKeyed: boolean },
+): Address {
+  const isBelieved = host !== undefined &&
+    (from.isKeyed || isPrivateAddress(host));
+  return { host: isBelieved ? host : from.host, port };
 }

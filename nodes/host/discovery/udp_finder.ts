@@ -220,7 +220,10 @@ export class UdpFinder implements Finder {
     this.#sighted += 1;
     this.#options.onSighting({
       advert,
-      ...addressesOf(advert, host),
+      ...addressesOf(advert, {
+        host,
+        isKeyed: this.#options.key !== undefined,
+      }),
       via: `udp ${host}`,
       tookMs,
     });

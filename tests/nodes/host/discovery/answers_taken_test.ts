@@ -84,18 +84,31 @@ Deno.test("node addresses: memory is bounded, the one longest quiet goes", () =>
 });
 
 Deno.test("node addresses: an endpoint without a host is where the answer came from", () => {
+  const from = { host: "10.0.0.1", isKeyed: true };
   const advert = advertOf({ peers: { port: 1 }, clients: { port: 2 } });
-  assertEquals(addressesOf(advert, "10.0.0.1"), {
+  assertEquals(addressesOf(advert, from), {
     peers: { host: "10.0.0.1", port: 1 },
     clients: { host: "10.0.0.1", port: 2 },
   });
   const { clients: _, ...witness } = advertOf({
     peers: { host: "lab1", port: 1 },
   });
-  assertEquals(addressesOf(witness, "10.0.0.1"), {
+  assertEquals(addressesOf(witness, from), {
     peers: { host: "lab1", port: 1 },
     clients: undefined,
   });
+});
+
+Deno.test("node addresses: without a key nobody is dialed at a stranger's word but at private addresses", () => {
+  const from = { host: "10.0.0.1", isKeyed: false };
+  const peersAt = (host: string) =>
+    addressesOf(advertOf({ peers: { host, port: 1 } }), from).peers.host;
+  for (const host of ["10.0.0.7", "127.0.0.1", "fd00::7", "fe80::1%eth0"]) {
+    assertEquals(peersAt(host), host);
+  }
+  for (const host of ["8.8.8.8", "2001:db8::1", "example.org", "0.0.0.0"]) {
+    assertEquals(peersAt(host), "10.0.0.1");
+  }
 });
 
 function networkInterface(
