@@ -124,11 +124,15 @@ export class Ballot {
     return this.#view === undefined && this.#successor() !== undefined;
   }
 
-  /** The members whose answer could still make the next view a better one. */
+  /** Those whose answer could still make the next view a better one. */
   get expected(): readonly StoreId[] {
     const { purpose } = this.options;
-    const joiners = purpose.kind === "join" ? purpose.joiners : [];
-    return [...(this.#newest()?.members ?? []), ...joiners];
+    const wanted = purpose.kind === "join"
+      ? purpose.joiners
+      : purpose.kind === "voters"
+      ? purpose.voters
+      : [];
+    return [...(this.#newest()?.members ?? []), ...wanted];
   }
 
   /** Fixes the view of this epoch; call it once, after {@linkcode mayChoose}. */
@@ -211,6 +215,10 @@ export class Ballot {
       }
       case "voters":
         if (view.previousVoters !== undefined) return undefined;
+        // Whoever gets a vote has to be there: it may be about to leave for good.
+        if (!purpose.voters.every((store) => this.#mayVote(store, view))) {
+          return undefined;
+        }
         return {
           ...view,
           voters: purpose.voters,
@@ -221,6 +229,10 @@ export class Ballot {
         return rest;
       }
     }
+  }
+
+  #mayVote(store: StoreId, view: View): boolean {
+    return view.voters.includes(store) || this.#promised.has(store);
   }
 
   #birth(founders: readonly StoreId[]): View | undefined {

@@ -253,7 +253,7 @@ export class Elector {
     } else if (run.phase === "prepare") {
       this.#context.send(store, { kind: "prepare", epoch });
     } else if (run.phase === "accept" && view !== undefined) {
-      this.#context.send(store, { kind: "accept", view });
+      this.#askToAccept(store, view);
     }
   }
 
@@ -334,7 +334,19 @@ export class Elector {
       this.#finishIfActive(run);
     });
     if (!isTaken) return this.#abandon();
-    this.#context.broadcast({ kind: "accept", view });
+    for (const { peer } of this.#context.membership.present()) {
+      this.#askToAccept(peer.store, view);
+    }
+  }
+
+  /**
+   * Others hear of the view once it is active: of a group whose founder dies
+   * before it has accepted its own view, nobody may remain.
+   */
+  #askToAccept(store: StoreId, view: View): void {
+    const { voters, previousVoters = [] } = view;
+    if (!voters.includes(store) && !previousVoters.includes(store)) return;
+    this.#context.send(store, { kind: "accept", view });
   }
 
   #finishIfActive(run: Run): void {

@@ -155,6 +155,20 @@ Deno.test("ballot: a change is made only of the view that its proposer leads", (
   assertEquals(chosen.previousVoters, undefined);
 });
 
+Deno.test("ballot: nobody gets a vote who has not promised", () => {
+  const leads = view(2, { voters: [A, B, C] });
+  const voters = [A, B, C, W];
+  const choose = (present: readonly string[]) => {
+    const made = ballot({ kind: "voters", voters }, { leads });
+    for (const store of present) {
+      made.promise(store, answer(leads, store === W ? NO_LOG : {}));
+    }
+    return made.choose().voters;
+  };
+  assertEquals(choose([A, B, C]), leads.voters.toSorted());
+  assertEquals(choose([A, B, C, W]), voters.toSorted());
+});
+
 Deno.test("ballot: a change of voters takes the old set along until it is settled", () => {
   const leads = view(1);
   const voters = [A, B, C, W];
