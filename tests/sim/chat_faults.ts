@@ -358,12 +358,23 @@ export function mustLive(
   if (newest === undefined) {
     return live.length === all.length && newestAccepted(all) === undefined;
   }
+  return canGoOn(newest, live);
+}
+
+/** Whether a group with this newest view goes on with those that live. */
+export function canGoOn(
+  newest: View,
+  live: readonly SimulatedReplica[],
+): boolean {
   const disks = new Map(live.map(({ disk }) => [disk.store, disk]));
   return isMajority(newest, (store) => disks.has(store)) &&
     newest.members.some((store) => disks.get(store)?.isSound === true);
 }
 
-function newestAccepted(nodes: readonly SimulatedReplica[]): View | undefined {
+/** The newest view that one of these has accepted. */
+export function newestAccepted(
+  nodes: readonly SimulatedReplica[],
+): View | undefined {
   let newest: View | undefined;
   for (const { disk: { acceptor: { accepted } } } of nodes) {
     if (accepted === undefined) continue;

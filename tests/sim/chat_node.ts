@@ -48,6 +48,8 @@ export class SimulatedReplica implements Endpoint {
   /** Told to leave, and not started again since. */
   isLeaving = false;
   isLeavingForGood = false;
+  /** Never started again. */
+  isGone = false;
   /** Grows with each start. */
   life = 0;
   /** The group that this process belongs to, durably or not yet. */
@@ -98,7 +100,7 @@ export class SimulatedReplica implements Endpoint {
 
   /** Starts the process from what its disk has. */
   start(): void {
-    if (this.machine.isUp) return;
+    if (this.machine.isUp || this.isGone) return;
     const { world, options, links } = this.#around;
     this.isPowered = true;
     this.isLeaving = false;

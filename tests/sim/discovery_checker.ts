@@ -6,7 +6,7 @@ import { HistoryRecorder } from "../history/history.ts";
 import { ChatChecker, sketch } from "./chat_checker.ts";
 import type { SimulatedClient } from "./chat_client.ts";
 import type { SimulatedDisk } from "./chat_disk.ts";
-import { mustLive } from "./chat_faults.ts";
+import { canGoOn, newestAccepted } from "./chat_faults.ts";
 import type { SimulatedReplica } from "./chat_node.ts";
 import { missingOf } from "./chat_whole.ts";
 import type { SimulatedDiscovery } from "./discovery_node.ts";
@@ -27,6 +27,8 @@ export interface Fleet {
 export class DiscoveryChecker {
   readonly failures: string[] = [];
   readonly disks = new Map<StoreId, SimulatedDisk>();
+  /** Stores that have left for good, and were let go. */
+  readonly left = new Set<StoreId>();
   readonly #world: World;
   readonly #groups = new Map<StoreId | undefined, ChatChecker>();
   /** The group in whose active views each store has stood. */
@@ -111,16 +113,30 @@ export class DiscoveryChecker {
    * Whether those that live must become whole: each group that goes on has a
    * majority, and of each that has ended somebody lives who says so.
    */
-  mustLive({ living, replicas }: Fleet): boolean {
+  mustLive({ living }: Pick<Fleet, "living">): boolean {
     if (!living.some(({ kind }) => kind === "server")) return false;
-    const all = this.groupsOf(replicas);
     for (const [group, nodes] of this.groupsOf(living)) {
       const isTold = living.some(({ disk }) => disk.dissolved.includes(group));
-      const holds = this.of(group).isDissolved && isTold ||
-        mustLive(nodes, all.get(group) ?? []);
-      if (!holds) return false;
+      if (this.of(group).isDissolved && isTold) continue;
+      const newest = newestAccepted(nodes);
+      // The founder may have forgotten the view that others have.
+      if (newest === undefined || !canGoOn(newest, living)) return false;
     }
     return true;
+  }
+
+  /** No group counts on who was let go. */
+  checkLeft({ living }: Pick<Fleet, "living">): void {
+    for (const [group, nodes] of this.groupsOf(living)) {
+      const newest = newestAccepted(nodes);
+      if (newest === undefined || canGoOn(newest, living)) continue;
+      const { voters, previousVoters = [], members } = newest;
+      const missed = [...voters, ...previousVoters, ...members]
+        .find((store) => this.left.has(store));
+      if (missed === undefined || this.of(group).isDissolved) continue;
+      const name = newest.nodes[missed].id;
+      this.fail(`${sketch(newest)} counts on ${name}, who has left for good`);
+    }
   }
 
   /** What is still missing; undefined if all that live are as they should be. */

@@ -2,6 +2,7 @@
 
 import type { Address } from "../../protocol/address.ts";
 import type { Advert } from "../../protocol/discovery.ts";
+import type { StoreId } from "../../protocol/epoch.ts";
 import { DiscoveryCore } from "../../election/discovery.ts";
 import type {
   DiscoveryEffect,
@@ -45,6 +46,14 @@ export class SimulatedDiscovery implements Companion, Antenna {
   readonly #life: number;
   /** As the core was told. */
   #told: OwnGroup | undefined;
+  /** Groups that were heard of, and when. */
+  readonly #heardMs = new Map<StoreId, number>();
+  /** Groups that are said to hold something, or to be meant. */
+  readonly #kept = new Set<StoreId>();
+  /** The group of each node that was heard of, by its own last word. */
+  readonly #groups = new Map<string, StoreId | undefined>();
+  /** The group that was met last while this node was in none. */
+  #met: StoreId | undefined;
   #hasStarted = false;
   #isLookDue = false;
 
@@ -129,6 +138,11 @@ export class SimulatedDiscovery implements Companion, Antenna {
     this.#look();
     const { port, host: named } = advert.peers;
     const peers = { host: named ?? host, port };
+    this.#groups.set(advert.id, advert.group?.id);
+    if (advert.group !== undefined) {
+      this.#heardMs.set(advert.group.id, this.#node.nowMs);
+      if (!advert.group.isVoid) this.#kept.add(advert.group.id);
+    }
     this.#around.world.note(() =>
       `${this.#node.name} hears ${advert.id} ${
         JSON.stringify(advert.group ?? advert.dissolved)
@@ -163,15 +177,10 @@ export class SimulatedDiscovery implements Companion, Antenna {
     switch (effect.kind) {
       case "ask":
         return this.#station.ask();
-      case "meet": {
-        world.note(() => `${node.name} meets ${effect.id}`);
-        const other = this.#around.nodeAt(effect.address);
-        if (other?.name !== effect.id) {
-          return this.#fail(`is to meet ${effect.id} where nobody is`);
-        }
-        return node.learnOf(other);
-      }
+      case "meet":
+        return this.#meet(effect);
       case "found":
+        this.#checkFounding();
         return node.step({ kind: "found" });
       case "dissolve": {
         const { into } = effect;
@@ -186,6 +195,53 @@ export class SimulatedDiscovery implements Companion, Antenna {
       case "note":
         return world.note(() => `${node.name} ${effect.level}: ${effect.text}`);
     }
+  }
+
+  #meet({ id, address }: Extract<DiscoveryEffect, { kind: "meet" }>): void {
+    const node = this.#node;
+    this.#around.world.note(() => `${node.name} meets ${id}`);
+    const other = this.#around.nodeAt(address);
+    if (other?.name !== id) return this.#fail(`is to meet ${id}: not there`);
+    this.#checkMeeting(other);
+    node.learnOf(other);
+  }
+
+  /** Whoever is in no group stays with the one that it has met, while it hears of it. */
+  #checkMeeting(other: SimulatedReplica): void {
+    const group = this.#groups.get(other.name);
+    const before = this.#met;
+    if (group === undefined || this.#told !== undefined) return;
+    this.#met = group;
+    if (before === undefined || before === group) return;
+    const mayChange = this.#around.checkerOf(before).isDissolved ||
+      this.#kept.has(group);
+    if (mayChange || !this.#hasHeard(before)) return;
+    this.#fail(`meets group ${group}, and ${before} as well`);
+  }
+
+  /** Nobody begins a group who did not listen, or has heard of one. */
+  #checkFounding(): void {
+    const { foundMs } = this.#around.discoveryTiming;
+    const { world } = this.#around;
+    const { awakeSinceMs, asleepMs } = this.machine;
+    const { rate } = this.#node.clock;
+    const awakeMs = (world.nowMs - awakeSinceMs) * rate;
+    if (awakeMs < foundMs / 2 && asleepMs * rate > foundMs) {
+      this.#fail("founds a group half asleep");
+    }
+    for (const group of this.#heardMs.keys()) {
+      if (this.#around.checkerOf(group).isDissolved) continue;
+      if (this.#hasHeard(group)) {
+        this.#fail(`founds, and has heard of ${group}`);
+      }
+    }
+  }
+
+  /** Whether a group was heard of in one of the last questions. */
+  #hasHeard(group: StoreId): boolean {
+    const { askMs, foundMs } = this.#around.discoveryTiming;
+    const heardMs = this.#heardMs.get(group) ?? -Infinity;
+    return this.#node.nowMs - heardMs < Math.min(foundMs, 4 * askMs);
   }
 
   /** Only what has ended may be given up, or a group loses a voter that it counts on. */

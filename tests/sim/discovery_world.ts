@@ -97,8 +97,6 @@ class SimulatedFleet implements DiscoverySurroundings {
   readonly #faultsUntilMs: number;
   readonly #startMsMax: number;
   readonly #syncMsMax: number;
-  /** Nodes that stay away in the end. */
-  readonly #gone = new Set<SimulatedReplica>();
   readonly #discoveries = new Map<SimulatedReplica, SimulatedDiscovery>();
 
   constructor(world: World) {
@@ -204,19 +202,17 @@ class SimulatedFleet implements DiscoverySurroundings {
 
   ended(node: SimulatedReplica, why: "left" | "failed"): void {
     const isForGood = why === "left" && node.isLeavingForGood;
-    if (isForGood && this.#random.chance(0.6)) {
-      this.#gone.add(node);
-      return;
-    }
+    if (isForGood) this.checker.left.add(node.disk.store);
+    node.isGone ||= isForGood && this.#random.chance(0.6);
+    if (node.isGone) return;
     // Or it comes back, as a new one.
     if (isForGood) node.loseDisk();
     if (!this.faults.isOver) return this.faults.startLater(node);
-    if (this.#gone.has(node)) return;
     this.world.schedule(this.#random.int(500), () => node.start());
   }
 
   get living(): SimulatedReplica[] {
-    return this.replicas.filter((replica) => !this.#gone.has(replica));
+    return this.replicas.filter(({ isGone }) => !isGone);
   }
 
   discoveryOf(node: SimulatedReplica): SimulatedDiscovery | undefined {
@@ -321,9 +317,9 @@ class SimulatedFleet implements DiscoverySurroundings {
     }
     this.#chooseGone();
     for (const replica of this.replicas) {
-      const isOver = this.#gone.has(replica) || replica.isLeaving;
-      if (isOver) replica.crash({ withPower: this.#random.chance(0.3) });
-      if (this.#gone.has(replica)) continue;
+      if (replica.isGone || replica.isLeaving) {
+        replica.crash({ withPower: this.#random.chance(0.3) });
+      }
       world.schedule(this.#random.int(500), () => replica.start());
     }
     for (const client of this.clients) {
@@ -335,15 +331,16 @@ class SimulatedFleet implements DiscoverySurroundings {
   #chooseGone(): void {
     if (this.#random.chance(0.5)) return;
     for (const replica of this.replicas) {
-      if (this.#gone.has(replica) || this.#random.chance(0.5)) continue;
-      this.#gone.add(replica);
-      if (!this.checker.mustLive(this)) this.#gone.delete(replica);
+      if (replica.isGone || this.#random.chance(0.5)) continue;
+      replica.isGone = true;
+      replica.isGone = this.checker.mustLive(this);
     }
   }
 
   /** Within a bounded time all that live are one group, or as many as hold data. */
   #expectOne(): void {
     const { world, checker } = this;
+    checker.checkLeft(this);
     if (!checker.mustLive(this)) return;
     const failed = () => checker.failures.length > 0;
     const calmMs = world.nowMs;
@@ -360,8 +357,9 @@ class SimulatedFleet implements DiscoverySurroundings {
       this.groups = checker.groupsOf(this.living).size;
       return;
     }
+    checker.checkLeft(this);
     // A view may have been proposed at the last moment by one who is gone.
-    if (!checker.mustLive(this)) return;
+    if (!checker.mustLive(this) || failed()) return;
     checker.fail(`not one: there is not ${missing}`);
   }
 

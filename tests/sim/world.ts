@@ -85,6 +85,9 @@ export class Machine {
   readonly name: string;
   readonly world: World;
   isUp = true;
+  /** Since when it runs, or is stopped, without a break; and for how long it was stopped before. */
+  awakeSinceMs = 0;
+  asleepMs = 0;
   #life = 0;
   #isFrozen = false;
   #held: (() => void)[] = [];
@@ -115,16 +118,21 @@ export class Machine {
   restart(): void {
     this.world.note(() => `${this.name} restart`);
     this.isUp = true;
+    this.awakeSinceMs = this.world.nowMs;
+    this.asleepMs = 0;
   }
 
   freeze(): void {
     this.world.note(() => `${this.name} freeze`);
     this.#isFrozen = true;
+    this.awakeSinceMs = this.world.nowMs;
   }
 
   thaw(): void {
     this.world.note(() => `${this.name} thaw`);
     this.#isFrozen = false;
+    this.asleepMs = this.world.nowMs - this.awakeSinceMs;
+    this.awakeSinceMs = this.world.nowMs;
     const held = this.#held;
     this.#held = [];
     const life = this.#life;
