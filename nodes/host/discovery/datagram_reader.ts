@@ -17,7 +17,7 @@ export interface DatagramReaderOptions {
   onDatagram(bytes: Uint8Array, from: Address): void;
 }
 
-/** Reads one socket until it is closed; never throws. */
+/** Reads one socket until it is closed. What `onDatagram` throws ends the process. */
 export class DatagramReader {
   /** Datagrams read. */
   received = 0;
@@ -50,23 +50,32 @@ export class DatagramReader {
 
   async #read(): Promise<void> {
     while (!this.#isClosed) {
-      try {
-        await this.#readOne();
-      } catch (error) {
-        if (this.#isClosed) return;
-        if (error instanceof Deno.errors.BadResource) throw error;
-        // An error that a peer's system reported, or want of memory.
-        this.failures += 1;
-        await this.#wait(AGAIN_AFTER_MS);
-      }
+      const datagram = await this.#receive();
+      if (datagram === undefined) continue;
+      // A mistake of whoever takes it is ours, and not for the next one to hide.
+      this.#options.onDatagram(...datagram);
+      await this.#pace();
     }
   }
 
-  async #readOne(): Promise<void> {
-    const [bytes, from] = await this.#conn.receive(this.#buffer);
-    if (this.#isClosed || from.transport !== "udp") return;
-    this.received += 1;
-    this.#options.onDatagram(bytes, { host: from.hostname, port: from.port });
+  /** The next one; undefined if none came. */
+  async #receive(): Promise<[Uint8Array, Address] | undefined> {
+    try {
+      const [bytes, from] = await this.#conn.receive(this.#buffer);
+      if (this.#isClosed || from.transport !== "udp") return undefined;
+      this.received += 1;
+      return [bytes, { host: from.hostname, port: from.port }];
+    } catch (error) {
+      if (this.#isClosed) return undefined;
+      if (error instanceof Deno.errors.BadResource) throw error;
+      // An error that a peer's system reported, or want of memory.
+      this.failures += 1;
+      await this.#wait(AGAIN_AFTER_MS);
+      return undefined;
+    }
+  }
+
+  async #pace(): Promise<void> {
     const nowMs = performance.now();
     if (nowMs - this.#secondSinceMs >= SECOND_MS) {
       this.#secondSinceMs = nowMs;
