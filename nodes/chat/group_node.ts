@@ -89,6 +89,7 @@ export class GroupNode {
   #admin: Admin | undefined;
   readonly #self: Omit<Peer, "group">;
   readonly #discovery: GroupDiscovery | undefined;
+  #hasEnded = false;
   /** Since when and when last the group said that another process is this node. */
   #told = { sinceMs: -Infinity, lastMs: -Infinity };
 
@@ -200,7 +201,8 @@ export class GroupNode {
     return ownAdvert({
       ...{ self: this.#self, cluster, isKeyed: key !== undefined },
       ...{ dissolved, clients, peers: this.replica.peers },
-      ...{ acceptedView: acceptor.state.accepted, state: this.replica.group },
+      acceptedView: this.#hasEnded ? undefined : acceptor.state.accepted,
+      state: this.replica.group,
       isVoid: this.#parts.isVoid(),
       isAppliedVoid: this.#parts.isAppliedVoid(),
     });
@@ -222,6 +224,16 @@ export class GroupNode {
     log.warn(
       "No cluster key: the group is open to every loopback, link-local and private address",
     );
+  }
+
+  /**
+   * The group is over, though links still stand: nobody is to join it, nor to
+   * give way to it.
+   */
+  groupEnded(): void {
+    this.isStopping = true;
+    this.#hasEnded = true;
+    this.#discovery?.close();
   }
 
   /** Ends the pages and the links. */

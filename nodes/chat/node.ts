@@ -59,6 +59,8 @@ class ChatNode implements GroupNodeLife {
   readonly #clients: Listener;
   readonly #timers: ReturnType<typeof setInterval>[] = [];
   #maintaining: Promise<void> | undefined;
+  /** The group has ended: nothing that anybody waits for will be done. */
+  #hasEnded = false;
 
   private constructor(life: LifeParts<ChatSettings>, storage: ChatStorage) {
     const { settings, opened } = life;
@@ -241,10 +243,14 @@ class ChatNode implements GroupNodeLife {
     if (index < log.base.index) return false;
     try {
       const entries = log.read(index + 1, { bytesMax: UNAPPLIED_BYTES_MAX });
-      return entries.at(-1)?.index === log.lastIndex &&
-        entries.every(({ command }) =>
-          decodeCommand(command)?.kind !== "register"
-        );
+      for (const { command } of entries) {
+        const kind = decodeCommand(command)?.kind;
+        // All that comes after it is refused. If it counted, both of two empty
+        // groups could end.
+        if (kind === "dissolve") return true;
+        if (kind === "register") return false;
+      }
+      return entries.at(-1)?.index === log.lastIndex;
     } catch {
       // It cannot be read: whoever applies it will say so.
       return false;
@@ -255,7 +261,8 @@ class ChatNode implements GroupNodeLife {
   #beginAnew(reason: string): void {
     const group = this.#storage.acceptor.state.accepted?.group;
     if (group === undefined || this.#node.isStopping) return;
-    this.#node.isStopping = true;
+    this.#hasEnded = true;
+    this.#node.groupEnded();
     this.#opened.log.info("This server's group has ended", { reason });
     try {
       // At once: nothing that is written from here on may look whole after a crash.
@@ -318,7 +325,7 @@ class ChatNode implements GroupNodeLife {
   /** Ends everything in order. */
   async close(): Promise<void> {
     this.#clients.close();
-    await this.#service.stop(REQUESTS_WAIT_MS);
+    await this.#service.stop(this.#hasEnded ? 0 : REQUESTS_WAIT_MS);
     for (const timer of this.#timers) clearInterval(timer);
     await this.#node.close();
     this.#storage.snapshots.close();

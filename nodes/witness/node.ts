@@ -54,7 +54,7 @@ async function begin(
     onGiveUp: (reason) => {
       const group = acceptor.state.accepted?.group;
       if (group === undefined || node.isStopping) return;
-      node.isStopping = true;
+      node.groupEnded();
       opened.log.info("This witness's group has ended", { reason });
       try {
         endGroup(settings.data, group);
