@@ -85,6 +85,14 @@ export function isKept(
   return isOfLower(before) && !isOfLower(next);
 }
 
+/** Why nothing is fetched from a process: it may have begun anew in another group. */
+export function otherProcess(found: Identity, wanted: StoreId): WireError {
+  return new WireError(
+    "wrong-node",
+    `"${found.id}" is there, but not the process that is linked as ${wanted}`,
+  );
+}
+
 /**
  * Refuses epochs that no group comes to.
  *

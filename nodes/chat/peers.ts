@@ -38,6 +38,7 @@ import {
   checkStranger,
   isKept,
   type Joined,
+  otherProcess,
 } from "./peer_checks.ts";
 import { SeldomLog } from "./seldom_log.ts";
 
@@ -217,22 +218,20 @@ export class PeerLinks {
    * A connection of its own to the node with this store, for bulk.
    *
    * @returns A link that belongs to the caller, who closes it.
-   * @throws {WireError} Why there is none; `no-snapshot` if this node was never
-   * told where the other is.
+   * @throws {WireError} `no-snapshot`: this node was never told where it is.
+   * `wrong-node`: another process is there, or it is not linked. Or no link.
    */
   async connect(store: StoreId, signal: AbortSignal): Promise<FrameLink> {
     const address = this.addressOf(store);
     if (address === undefined) {
-      const text = `Nobody has told this node where ${store} is`;
-      throw new WireError("no-snapshot", text);
+      throw new WireError("no-snapshot", `Nobody has told where ${store} is`);
     }
-    return new FrameLink(
-      await dial(address, this.#greeting, {
-        silentMsMax: this.#options.silentMsMax,
-        waitMs: this.#waits.dialWaitMs,
-        signal,
-      }),
-    );
+    const link = new FrameLink(await this.#dialTo(address, signal));
+    const { incarnation } = this.#joined.get(store)?.peer ?? {};
+    if (link.peer.incarnation === incarnation) return link;
+    const error = otherProcess(link.peer, store);
+    void link.close(error);
+    throw error;
   }
 
   /** Connections refused before they had shown who they are, for metrics. */
@@ -365,14 +364,17 @@ export class PeerLinks {
 
   // Meeting
 
-  /** Makes a link to a node; rejected if there is none in the end. */
-  async #dial(wanted: PeerAddress, signal: AbortSignal): Promise<void> {
-    const open = await dial(wanted.address, this.#greeting, {
+  #dialTo(address: Address, signal: AbortSignal): Promise<OpenLink> {
+    return dial(address, this.#greeting, {
       silentMsMax: this.#options.silentMsMax,
       waitMs: this.#waits.dialWaitMs,
       signal,
     });
-    const link = this.#open(open);
+  }
+
+  /** Makes a link to a node; rejected if there is none in the end. */
+  async #dial(wanted: PeerAddress, signal: AbortSignal): Promise<void> {
+    const link = this.#open(await this.#dialTo(wanted.address, signal));
     const onAbort = () => link.abort(new WireError("link-lost", "Given up"));
     signal.addEventListener("abort", onAbort, { once: true });
     try {

@@ -1,8 +1,9 @@
 /** Links to nodes that are found while a node runs. */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import type { PeerLinksOptions } from "../../../nodes/chat/peers.ts";
 import type { StoreId } from "../../../protocol/epoch.ts";
+import { WireError } from "../../../protocol/errors.ts";
 import { NODES_MAX } from "../../../protocol/view.ts";
 import { until, WAIT_MS } from "../../process/until.ts";
 import { freeAddress, helloOf, PeerNode, storeOf, WAITS } from "./peer_node.ts";
@@ -52,6 +53,26 @@ Deno.test("peers: who looks for a group dials at once, also a node of lower id",
   one.said.group = G;
   b.links.meet(a.asPeer);
   await a.untilFate(B, ["up"]);
+});
+
+Deno.test("peers: nothing is fetched from a process that has begun anew in another group", async () => {
+  const one = loner("a", A);
+  one.said.group = G;
+  await using a = one.node;
+  const listen = freeAddress();
+  const signal = AbortSignal.timeout(WAIT_MS);
+  await using b = new PeerNode({ id: "b", store: B, listen });
+  a.links.meet(b.asPeer);
+  await a.untilFate(B, ["up"]);
+  await (await a.links.connect(B, signal)).close();
+  await b.links.close();
+  await a.untilFate(B, ["up", "down"]);
+  const hello = () => ({ ...helloOf(storeOf("c")), group: H });
+  await using _ = new PeerNode({ id: "b", store: storeOf("c"), listen }, {
+    hello,
+  });
+  assertEquals(a.links.addressOf(B), listen, "as far as it knows");
+  await assertRejects(() => a.links.connect(B, signal), WireError, "is there");
 });
 
 Deno.test("peers: a node that is forgotten is dialled no more", async () => {
