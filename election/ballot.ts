@@ -215,10 +215,7 @@ export class Ballot {
       }
       case "voters":
         if (view.previousVoters !== undefined) return undefined;
-        // Whoever gets a vote has to be there: it may be about to leave for good.
-        if (!purpose.voters.every((store) => this.#mayVote(store, view))) {
-          return undefined;
-        }
+        if (!this.#canVote(purpose, view)) return undefined;
         return {
           ...view,
           voters: purpose.voters,
@@ -231,8 +228,14 @@ export class Ballot {
     }
   }
 
-  #mayVote(store: StoreId, view: View): boolean {
-    return view.voters.includes(store) || this.#promised.has(store);
+  /**
+   * Whether the new voters are there: whoever gets a vote may be about to leave
+   * for good, and those who stay may be too few to accept a view.
+   */
+  #canVote({ voters }: Pick<View, "voters">, view: View): boolean {
+    const has = (store: StoreId) => this.#promised.has(store);
+    return isMajority({ voters }, has) &&
+      voters.every((store) => view.voters.includes(store) || has(store));
   }
 
   #birth(founders: readonly StoreId[]): View | undefined {

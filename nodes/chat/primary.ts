@@ -464,11 +464,16 @@ export class Primary {
 
   /** Peers with a link that were heard of lately. */
   #standing(): PeerState[] {
-    const { membership, nowMs, options } = this.#context;
+    return [...this.#context.membership.present()]
+      .filter(({ peer }) => this.#isHere(peer.store));
+  }
+
+  #isHere(store: StoreId): boolean {
+    const { self, membership, nowMs, options } = this.#context;
     const silentMs = options.timing.suspectAfterMs;
-    return [...membership.present()].filter(({ peer }) =>
-      !membership.isSuspect(peer.store, { nowMs, silentMs })
-    );
+    return store === self ||
+      membership.isUp(store) &&
+        !membership.isSuspect(store, { nowMs, silentMs });
   }
 
   /** One voter more or fewer at a time, and then the old set is forgotten. */
@@ -525,11 +530,13 @@ export class Primary {
       const silentMs = nowMs - Math.max(state?.heardMs ?? 0, this.#sinceMs);
       const hasLeft = this.#leaving.get(store)?.isForGood === true;
       if (!hasLeft && silentMs < forgetMs) continue;
+      const staying = voters.filter((other) => other !== store);
+      // Where others are dead, the vote of one who wants to go may be needed.
+      if (!isMajority({ voters: staying }, (other) => this.#isHere(other))) {
+        continue;
+      }
       return {
-        purpose: {
-          kind: "voters",
-          voters: voters.filter((other) => other !== store),
-        },
+        purpose: { kind: "voters", voters: staying },
         reason: hasLeft
           ? `${name} has left for good and votes no more`
           : `${name} is forgotten (dead for ${Math.round(silentMs / 1_000)} s)`,
