@@ -125,6 +125,20 @@ export class DiscoveryChecker {
     return true;
   }
 
+  /** Whether its group goes on without it and its vote. */
+  canSpare(
+    node: SimulatedReplica,
+    living: readonly SimulatedReplica[],
+  ): boolean {
+    const others = living.filter((other) => other !== node);
+    const view = this.of(node.groupId).newestActive;
+    if (view === undefined) return false;
+    const isOther = (store: StoreId) => store !== node.disk.store;
+    const voters = view.voters.filter(isOther);
+    const members = view.members.filter(isOther);
+    return canGoOn({ ...view, voters, members }, others);
+  }
+
   /** No group counts on who was let go. */
   checkLeft({ living }: Pick<Fleet, "living">): void {
     for (const [group, nodes] of this.groupsOf(living)) {
@@ -155,11 +169,17 @@ export class DiscoveryChecker {
     }
     for (const [group, nodes] of groups) {
       const checker = this.of(group);
-      const missing = missingOf({ checker, living: nodes, sticky });
+      const missing = missingOf({ checker, living: nodes, sticky }) ??
+        this.#missingDeparture(checker.newestActive);
       if (missing !== undefined) return `${missing}, in ${group}`;
     }
     return missingRivals(fleet, groups) ??
       missingAnswers(clients, new Set(groups.keys()));
+  }
+
+  #missingDeparture(view: View | undefined): string | undefined {
+    const store = view?.voters.find((store) => this.left.has(store));
+    return store && `an end of the vote of ${view?.nodes[store].id}`;
   }
 
   /** Whatever was acknowledged in a group is there for good. */

@@ -211,6 +211,9 @@ export class SimulatedDiscovery implements Companion, Antenna {
     const group = this.#groups.get(other.name);
     const before = this.#met;
     if (group === undefined || this.#told !== undefined) return;
+    if (this.#node.disk.dissolved.includes(group)) {
+      this.#fail(`meets ${other.name} of group ${group}, which it saw end`);
+    }
     this.#met = group;
     if (before === undefined || before === group) return;
     const mayChange = this.#around.checkerOf(before).isDissolved ||

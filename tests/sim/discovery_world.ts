@@ -28,6 +28,8 @@ const CALM_MS = 60_000;
 /** How long it has to stay one then. */
 const STEADY_MS = 300;
 const LOOK_EVERY_MS = 50;
+/** How long a server of a whole group waits, at most, until it is let go. */
+const LEAVE_MS = 5_000;
 const SERVERS_MAX = 9;
 
 /** One run's outcome; `transcript` is empty unless asked for. */
@@ -149,13 +151,12 @@ class SimulatedFleet implements DiscoverySurroundings {
     this.#compactNowAndThen();
     if (this.#random.chance(0.5)) this.#beginApart();
     if (this.#random.chance(0.9)) faults.start();
-    const failed = () => checker.failures.length > 0;
-    world.run(this.#faultsUntilMs, failed);
-    if (failed()) return this.#describe();
+    world.run(this.#faultsUntilMs, () => this.#hasFailed);
+    if (this.#hasFailed) return this.#describe();
     this.#calm();
     this.#expectOne();
     this.#describe();
-    if (!failed()) checker.checkEnd(this);
+    if (!this.#hasFailed) checker.checkEnd(this);
   }
 
   checkerOf(group: StoreId | undefined): ChatChecker {
@@ -203,7 +204,8 @@ class SimulatedFleet implements DiscoverySurroundings {
   ended(node: SimulatedReplica, why: "left" | "failed"): void {
     const isForGood = why === "left" && node.isLeavingForGood;
     if (isForGood) this.checker.left.add(node.disk.store);
-    node.isGone ||= isForGood && this.#random.chance(0.6);
+    const staysAway = this.faults.isOver || this.#random.chance(0.6);
+    node.isGone ||= isForGood && staysAway;
     if (node.isGone) return;
     // Or it comes back, as a new one.
     if (isForGood) node.loseDisk();
@@ -342,25 +344,62 @@ class SimulatedFleet implements DiscoverySurroundings {
     const { world, checker } = this;
     checker.checkLeft(this);
     if (!checker.mustLive(this)) return;
-    const failed = () => checker.failures.length > 0;
     const calmMs = world.nowMs;
-    let quietSinceMs = Infinity;
-    let missing: string | undefined;
-    while (world.nowMs < calmMs + CALM_MS) {
-      world.run(world.nowMs + LOOK_EVERY_MS, failed);
-      if (failed()) return;
-      missing = checker.missing(this);
-      if (missing !== undefined) quietSinceMs = Infinity;
-      else if (quietSinceMs === Infinity) quietSinceMs = world.nowMs;
-      if (world.nowMs - quietSinceMs < STEADY_MS) continue;
-      this.healingMs = quietSinceMs - calmMs;
+    const missing = this.#waitUntilWhole();
+    if (missing === undefined) {
+      this.healingMs = world.nowMs - STEADY_MS - calmMs;
       this.groups = checker.groupsOf(this.living).size;
-      return;
+      return this.#letOneGo();
     }
     checker.checkLeft(this);
     // A view may have been proposed at the last moment by one who is gone.
-    if (!checker.mustLive(this) || failed()) return;
+    if (!checker.mustLive(this) || this.#hasFailed) return;
     checker.fail(`not one: there is not ${missing}`);
+  }
+
+  /** What is still missing in the end; undefined if nothing is, for a while. */
+  #waitUntilWhole(): string | undefined {
+    const { world, checker } = this;
+    const untilMs = world.nowMs + CALM_MS;
+    let wholeSinceMs = Infinity;
+    let missing: string | undefined;
+    while (world.nowMs < untilMs) {
+      world.run(world.nowMs + LOOK_EVERY_MS, () => this.#hasFailed);
+      missing = checker.missing(this);
+      if (this.#hasFailed) return missing ?? "an end without failure";
+      if (missing !== undefined) wholeSinceMs = Infinity;
+      else if (wholeSinceMs === Infinity) wholeSinceMs = world.nowMs;
+      if (world.nowMs - wholeSinceMs >= STEADY_MS) return undefined;
+    }
+    return missing ?? "a while of calm";
+  }
+
+  /** One server leaves a group that is whole: it is let go if it can be, and all stays whole. */
+  #letOneGo(): void {
+    const { world, checker } = this;
+    if (this.#random.chance(0.6)) return;
+    const groups = [...checker.groupsOf(this.living).values()];
+    const servers = this.#random.pick(groups)
+      .filter(({ kind }) => kind === "server");
+    if (servers.length < 2) return;
+    const leaver = this.#random.pick(servers);
+    const isNeeded = !checker.canSpare(leaver, this.living);
+    leaver.leave({ isForGood: true });
+    world.run(world.nowMs + LEAVE_MS, () => this.#hasFailed || leaver.isGone);
+    if (this.#hasFailed) return;
+    if (!leaver.isGone && !isNeeded) {
+      checker.fail(`${leaver.name} is not let go`);
+    }
+    // Whoever is needed comes back, and finds its place.
+    if (!leaver.isGone) leaver.crash();
+    leaver.start();
+    const missing = this.#waitUntilWhole();
+    if (missing === undefined || this.#hasFailed) return;
+    checker.fail(`not one after ${leaver.name} left: there is not ${missing}`);
+  }
+
+  get #hasFailed(): boolean {
+    return this.checker.failures.length > 0;
   }
 
   #describe(): void {
