@@ -37,7 +37,7 @@ const FOUNDINGS_LEFT = 2;
 /** The operator is told of a rival again after this. */
 const WARN_AGAIN_MS = 600_000;
 
-/** Rivals, and nodes under this one's id, of which it is known when they were named. */
+/** Rivals, and nodes under this one's id, that are named in {@linkcode WARN_AGAIN_MS}. */
 const WARNED_MAX = 64;
 
 type Heard = Extract<DiscoveryInput, { kind: "heard" }>;
@@ -343,16 +343,20 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
     this.#effects.push({ kind: "ask" });
   }
 
-  /** Whether the operator is to be told of this store or group now. */
+  /**
+   * Whether the operator is to be told of this store or group now. Anybody can
+   * make up any number of them: beyond the bound nobody new is named for a while.
+   */
   #mayWarn(about: StoreId, againMs: number): boolean {
     const warnedMs = this.#warnedMs.get(about) ?? -Infinity;
     if (this.#nowMs - warnedMs < againMs) return false;
     this.#warnedMs.delete(about);
-    this.#warnedMs.set(about, this.#nowMs);
-    if (this.#warnedMs.size > WARNED_MAX) {
-      const [oldest] = this.#warnedMs.keys();
+    for (const [oldest, atMs] of this.#warnedMs) {
+      if (this.#warnedMs.size < WARNED_MAX) break;
+      if (this.#nowMs - atMs < WARN_AGAIN_MS) return false;
       this.#warnedMs.delete(oldest);
     }
+    this.#warnedMs.set(about, this.#nowMs);
     return true;
   }
 
