@@ -207,7 +207,7 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
     if (quietMs >= ANSWER_WAIT_MS && this.#isWaiting) {
       return this.#hangUp({
         code: "timeout",
-        text: `the server said nothing for ${quietMs / 1_000} s`,
+        text: `the server said nothing for ${Math.round(quietMs / 1_000)} s`,
       });
     }
     if (quietMs >= PING_EVERY_MS && this.#phase === "ready") {

@@ -94,7 +94,9 @@ async function leave(address: Address, flags: LeaveFlags): Promise<void> {
     const { voters } = await requestLeave(connection, { node, key });
     say(
       typeof voters === "number"
-        ? `${node} has left: ${voters} voter${voters === 1 ? "" : "s"} remain`
+        ? `${node} has left: ${
+          voters === 1 ? "1 voter remains" : `${voters} voters remain`
+        }`
         : `${node} has left`,
     );
   } catch (error) {

@@ -50,7 +50,7 @@ export interface StatusRow {
 /** The group as a whole. */
 export interface StatusReport {
   readonly cluster: string | undefined;
-  /** Whether a server that answered says so. */
+  /** By the newest view's primary if it answered, else by any server: others hear that it lives, not whom it hears. */
   readonly isWritable: boolean;
   /** Of the highest epoch that was answered. */
   readonly primary: string | undefined;
@@ -93,7 +93,7 @@ export function statusReport(
   rows.sort(byKindAndName);
   return {
     cluster: newest?.cluster,
-    isWritable: answered.some(({ status }) => status.isWritable),
+    isWritable: isWritable(answered, newest),
     primary: newest?.view?.primary,
     lossesLeft: lossesLeft(newest),
     rows,
@@ -141,6 +141,15 @@ function summary(report: StatusReport): string {
   return `Cluster ${cluster}: ${leads}; ${
     isWritable ? `takes writes${survives}` : "takes NO writes"
   }`;
+}
+
+function isWritable(
+  answered: readonly Answered[],
+  newest: NodeStatus | undefined,
+): boolean {
+  return newest?.role === "primary"
+    ? newest.isWritable
+    : answered.some(({ status }) => status.isWritable);
 }
 
 /** By what the primary sees; anybody else may have other links than it has. */
@@ -346,9 +355,9 @@ function remarksOn(
       `These servers are of different clusters: ${[...clusters].join(", ")}`,
     );
   }
-  if (!answered.some(({ status }) => status.isWritable)) {
+  if (!isWritable(answered, newest)) {
     const waits = new Set(answered.flatMap(({ status }) => status.waitsFor));
-    remarks.push(...waits);
+    remarks.push(...[...waits].map((what) => `Waits for ${what}`));
   }
   remarks.push(...disagreements(answered), ...twins(answered));
   const missing = newest.view?.members.length ?? 0;

@@ -74,12 +74,15 @@ Deno.test("skein status: a table, and exit code 0 while the group takes writes",
 });
 
 Deno.test("skein status: exit code 1 when it does not, or nobody answers", async () => {
-  const waitsFor = ["server-1 is missing"];
+  const waitsFor = ["a majority of the voters; missing: server-1"];
   const stuck = canned({ isWritable: false, waitsFor });
   await using server = new CannedServer(ok(stuck));
   const both = await status("-c", `${server.address},${NOBODY}`);
   assertEquals([both.code, both.stderr], [1, ""]);
-  assertStringIncludes(both.stdout, "\nserver-1 is missing\n");
+  assertStringIncludes(
+    both.stdout,
+    "\nWaits for a majority of the voters; missing: server-1\n",
+  );
   assertMatch(both.stdout, /^127\.0\.0\.1:1 .* does not answer: .*refused/mi);
   assertEquals((await status("-c", NOBODY)).code, 1);
 });

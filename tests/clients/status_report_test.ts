@@ -137,14 +137,29 @@ Deno.test("status: who is silent is called by its name, where others know it", (
 });
 
 Deno.test("status: a group that takes no writes says what it waits for", () => {
-  const waitsFor = ["2 of 5 voters are here, wanted 3", "server-2 is missing"];
+  const waitsFor = [
+    "a majority of the voters; missing: server-1",
+    "a server in sync: server-2",
+  ];
   const report = statusReport(
     answered(server(1, { isWritable: false, waitsFor, role: "none" })),
   );
   assertEquals(report.isWritable, false);
   const lines = formatReport(report);
   assertEquals(lines[0], "Cluster skein: server-3 leads; takes NO writes");
-  for (const line of waitsFor) assertEquals(lines.includes(line), true, line);
+  for (const what of waitsFor) {
+    assertEquals(lines.includes(`Waits for ${what}`), true, what);
+  }
+});
+
+Deno.test("status: whether a group takes writes is for its primary to say", () => {
+  const waitsFor = ["a majority of the voters; missing: server-1"];
+  const report = statusReport([
+    ...answered(server(2, { role: "learner" })),
+    ...answered(canned({ isWritable: false, waitsFor })),
+  ]);
+  assertEquals(report.isWritable, false);
+  assertEquals(report.remarks.includes(`Waits for ${waitsFor[0]}`), true);
 });
 
 Deno.test("status: nobody answers", () => {
