@@ -85,6 +85,6 @@ export class DnsNames {
     if (this.#isNoted) return;
     this.#isNoted = true;
     const reason = error instanceof Error ? error.message : String(error);
-    this.#options.log.info(`"${host}" does not resolve yet`, { reason });
+    this.#options.log.warn(`"${host}" does not resolve yet`, { reason });
   }
 }
