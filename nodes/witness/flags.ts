@@ -41,6 +41,7 @@ export function parseWitnessFlags(
     about:
       "A witness of the replicated chat: votes on which servers are in sync and who leads, and keeps no messages.",
     examples: [
+      ["skein-witness", "finds its group, and votes"],
       ["skein-witness --witness-number 1", "witness 1 of the group in .env"],
       ["skein-witness --id w --witness w=HOST:8084 …", "without an .env"],
     ],

@@ -45,7 +45,7 @@ Deno.test("witness flags: what is missing or contradicts is named", () => {
   for (
     const [line, env, reason] of [
       [
-        "",
+        "--discover static",
         {},
         'A witness needs a group: say "--server" and "--witness", or set SERVER1_IP and so on in the environment or in "/nonexistent/.env"',
       ],
@@ -84,4 +84,10 @@ Deno.test("witness flags: what is missing or contradicts is named", () => {
       `skein-witness: ${reason}. Try "skein-witness --help"\n`,
     );
   }
+});
+
+Deno.test("witness flags: without any it looks for its group", () => {
+  const settings = parse("");
+  assertEquals(settings.group, []);
+  assertEquals(settings.listenReplica, { host: "0.0.0.0", port: 8084 });
 });
