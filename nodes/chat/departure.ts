@@ -10,6 +10,7 @@ export class Departure {
   #hasLeft = false;
   /** The view whose primary was told. */
   #told: View | undefined;
+  #toldMs = 0;
 
   constructor(context: ReplicaContext) {
     this.#context = context;
@@ -58,11 +59,14 @@ export class Departure {
     } else if (!now.isBallotOut && !(isMember && !isActive)) this.#left();
   }
 
-  /** Once for each view, and for each link to its primary. */
+  /** At once, and now and then: the primary may not have led yet when it came. */
   #tell(reason: string): void {
-    const { view, isActive, isLeavingForGood } = this.#context;
-    if (view === undefined || !isActive || this.#told === view) return;
+    const { view, isActive, isLeavingForGood, nowMs } = this.#context;
+    const { electionMs } = this.#context.options.timing;
+    if (view === undefined || !isActive) return;
+    if (this.#told === view && nowMs - this.#toldMs < electionMs) return;
     this.#told = view;
+    this.#toldMs = nowMs;
     this.#context.send(view.primary, {
       kind: "leaving",
       reason,
