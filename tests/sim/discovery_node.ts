@@ -240,11 +240,12 @@ export class SimulatedDiscovery implements Companion, Antenna {
     }
   }
 
-  /** Whether a group was heard of in one of the last questions. */
+  /** Whether a group was heard of in one of the last questions, and somebody is in it. */
   #hasHeard(group: StoreId): boolean {
     const { askMs, foundMs } = this.#around.discoveryTiming;
     const heardMs = this.#heardMs.get(group) ?? -Infinity;
-    return this.#node.nowMs - heardMs < Math.min(foundMs, 4 * askMs);
+    const isThere = [...this.#groups.values()].includes(group);
+    return isThere && this.#node.nowMs - heardMs < Math.min(foundMs, 4 * askMs);
   }
 
   /** Only what has ended may be given up, or a group loses a voter that it counts on. */
