@@ -37,6 +37,9 @@ const FOUNDINGS_LEFT = 2;
 /** The operator is told of a rival again after this. */
 const WARN_AGAIN_MS = 600_000;
 
+/** Whoever is to be taken in and is not for so long tells the operator. */
+const WAIT_WARNED_MS = 30_000;
+
 /** Rivals, and nodes under this one's id, that are named in {@linkcode WARN_AGAIN_MS}. */
 const WARNED_MAX = 64;
 
@@ -72,6 +75,10 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
   #rivals: readonly Rival[] = [];
   /** When the operator was told, by rival or by store under this node's id. */
   readonly #warnedMs = new Map<StoreId, number>();
+  /** Since when each group that was heard of is empty and does not work. */
+  #deadSinceMs = new Map<StoreId, number>();
+  /** Since when this node waits to be taken into the group chosen. */
+  #chosenSinceMs = 0;
 
   constructor(options: DiscoveryOptions) {
     const { dissolved, seed } = options;
@@ -86,7 +93,9 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
     this.#steppedMs = nowMs;
     this.#handle(input);
     this.#sightings.forget(nowMs);
+    this.#noteDead();
     this.#choose();
+    this.#giveUpIfDead();
     this.#meet();
     this.#foundIfQuiet();
     this.#tellRivals();
@@ -180,7 +189,10 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
     this.#giveUpIfOver(advert);
     const { group } = advert;
     if (group === undefined || this.#sightings.isDissolved(group.id)) return;
-    if (this.#group === undefined) return this.#listen();
+    if (this.#group === undefined) {
+      if (!this.#isDead(group.id)) this.#listen();
+      return;
+    }
     if (group.id !== this.#group.id) this.#dissolveIfLesser(group.id);
   }
 
@@ -235,18 +247,57 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
 
   // What is done about it.
 
+  /** An empty group that lost its majority would keep all newcomers for itself. */
+  #noteDead(): void {
+    const sinceMs = new Map<StoreId, number>();
+    for (const { id, holdsData, isWorking } of this.#others) {
+      if (holdsData || isWorking) continue;
+      sinceMs.set(id, this.#deadSinceMs.get(id) ?? this.#nowMs);
+    }
+    this.#deadSinceMs = sinceMs;
+  }
+
+  /** Whether a group is empty and has not worked for as long as a node is remembered. */
+  #isDead(group: StoreId): boolean {
+    const sinceMs = this.#deadSinceMs.get(group) ?? Infinity;
+    return this.#nowMs - sinceMs >= this.#keepMs;
+  }
+
+  /** Groups of others that this node has heard of. */
+  get #others(): HeardGroup[] {
+    return this.#sightings.groups(this.#group?.id);
+  }
+
+  /**
+   * The own group does not work, and another one does. Nothing is lost with it
+   * if it is empty here, and nothing can be in it that is not here.
+   */
+  #giveUpIfDead(): void {
+    const mine = this.#group;
+    if (mine === undefined || mine.isActive || this.#hasGivenUp) return;
+    if (!mine.isVoid || mine.hasWitness || !mine.isIndispensable) return;
+    if (this.#nowMs - this.#idleSinceMs < this.#keepMs) return;
+    const other = this.#others.find(({ isWorking }) => isWorking);
+    if (other === undefined) return;
+    this.#hasGivenUp = true;
+    const reason =
+      `it is empty and does not work without "${mine.leader.id}", and that of "${other.leader.id}" does`;
+    this.#effects.push({ kind: "give-up", reason });
+  }
+
   /** Without a group: the one to join, as long as it is heard of. */
   #choose(): void {
     if (this.#group !== undefined) return;
-    const groups = this.#sightings.groups(undefined).filter(({ heardMs }) =>
-      this.#nowMs - heardMs <= this.#latelyMs
+    const groups = this.#others.filter(({ id, heardMs }) =>
+      this.#nowMs - heardMs <= this.#latelyMs && !this.#isDead(id)
     );
     const chosen = groups.find(({ id }) => id === this.#chosen);
     const group = preferredGroup(groups, this.#options.self.kind);
     // Whoever went to and fro between two of a kind would join neither.
     const stays = chosen !== undefined && chosen.holdsData === group?.holdsData;
-    if (stays || group?.id === this.#chosen) return;
+    if (stays || group?.id === this.#chosen) return this.#warnOfWait(group);
     this.#chosen = group?.id;
+    this.#chosenSinceMs = this.#nowMs;
     if (group === undefined) return;
     this.#note(
       "info",
@@ -256,11 +307,24 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
     );
   }
 
+  /** A group that takes nobody in has lost its majority, and only people can help. */
+  #warnOfWait(group: HeardGroup | undefined): void {
+    const waitMs = this.#nowMs - this.#chosenSinceMs;
+    if (group === undefined || waitMs < WAIT_WARNED_MS) return;
+    if (!this.#mayWarn(group.id, WARN_AGAIN_MS)) return;
+    this.#note(
+      "warn",
+      `The group of "${group.leader.id}" has not taken this node in for ${
+        Math.round(waitMs / 1_000)
+      } s: start its servers that are missing, or see "skein-chat recover --help" if they are lost`,
+    );
+  }
+
   /** Keeps links to the own group, or the chosen one, and to nodes without one. */
   #meet(): void {
     const { self } = this.#options;
     const group = this.#group?.id ?? this.#chosen;
-    const others = this.#sightings.groups(this.#group?.id);
+    const others = this.#others.filter(({ id }) => !this.#isDead(id));
     for (const sighting of this.#sightings.nodes) {
       const { advert, address } = sighting;
       const isMet = advert.group === undefined

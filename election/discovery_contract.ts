@@ -49,6 +49,11 @@ export interface OwnGroup {
   readonly leader: NodeInfo;
   /** A witness votes in it: such a group is meant, and never gives itself up. */
   readonly hasWitness: boolean;
+  /**
+   * Whether no view was or will be made without this node, which is in sync in
+   * its newest one: then what is committed in the group is in its log.
+   */
+  readonly isIndispensable: boolean;
 }
 
 export type DiscoveryInput =

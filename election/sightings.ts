@@ -34,6 +34,8 @@ export interface GroupRank {
 export interface HeardGroup extends GroupRank {
   readonly epoch: Epoch;
   readonly heardMs: number;
+  /** Whether one of its nodes says that it takes writes. */
+  readonly isWorking: boolean;
   /** The leader itself has said so. */
   readonly isLeaderHeard: boolean;
   /** Its leader, or else the node with the lowest id that told of it. */
@@ -182,6 +184,7 @@ function merge(known: HeardGroup | undefined, sighting: Sighting): HeardGroup {
   if (group === undefined) throw new Error(`"${id}" tells of no group`);
   const servers = (known?.servers ?? 0) + (kind === "server" ? 1 : 0);
   const holdsData = known?.holdsData === true || !group.isVoid;
+  const isWorking = known?.isWorking === true || group.isWorking;
   const isNewer = known === undefined ||
     compareEpochs(group.epoch, known.epoch) > 0;
   const { epoch, leader } = isNewer ? group : known;
@@ -193,6 +196,7 @@ function merge(known: HeardGroup | undefined, sighting: Sighting): HeardGroup {
   return {
     id: group.id,
     holdsData,
+    isWorking,
     leader,
     epoch,
     heardMs: Math.max(known?.heardMs ?? 0, heardMs),

@@ -46,6 +46,8 @@ export interface AdvertGroup {
   readonly id: StoreId;
   /** Whether nothing was ever kept in it that anybody could miss. */
   readonly isVoid: boolean;
+  /** Whether it takes writes, as far as the node can tell. */
+  readonly isWorking: boolean;
   readonly epoch: Epoch;
   readonly leader: AdvertLeader;
   /** Of the newest view known to the node: how many are in sync, how many vote. */

@@ -94,6 +94,7 @@ const ANSWER = Compile(Type.Object({
     group: Type.Optional(Type.Object({
       id: STORE_SCHEMA,
       isVoid: Type.Boolean(),
+      isWorking: Type.Boolean(),
       epoch: EPOCH_SCHEMA,
       leader: Type.Object({
         id: NAME_SCHEMA,
@@ -215,11 +216,12 @@ function readEndpoint({ host, port }: Endpoint): Endpoint {
 }
 
 function readGroup(group: AdvertGroup): AdvertGroup {
-  const { id, isVoid, epoch, leader, members, voters } = group;
+  const { id, isVoid, isWorking, epoch, leader, members, voters } = group;
   const { clients } = leader;
   return {
     id,
     isVoid,
+    isWorking,
     epoch: { counter: epoch.counter, store: epoch.store },
     leader: {
       id: leader.id,

@@ -255,6 +255,7 @@ export class GroupNode {
       advert: () => this.advert(),
       ownGroup: () =>
         ownGroup({
+          self: this.#self,
           acceptedView: acceptor.state.accepted,
           state: replica.group,
           isVoid: this.#parts.isVoid(),

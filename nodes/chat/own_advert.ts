@@ -13,7 +13,7 @@ import {
   type Endpoint,
 } from "../../protocol/discovery.ts";
 import { isSameEpoch, type StoreId } from "../../protocol/epoch.ts";
-import type { View } from "../../protocol/view.ts";
+import { isMajority, type View } from "../../protocol/view.ts";
 import type { OwnGroup } from "../../election/discovery_contract.ts";
 import type { Peer } from "../../election/membership.ts";
 import type { GroupState } from "./contract.ts";
@@ -42,10 +42,11 @@ export interface OwnAdvertParts {
 export function ownGroup(
   parts: Pick<
     OwnAdvertParts,
-    "acceptedView" | "state" | "isVoid" | "isAppliedVoid"
+    "self" | "acceptedView" | "state" | "isVoid" | "isAppliedVoid"
   >,
 ): OwnGroup | undefined {
   const { acceptedView: view, state, isVoid, isAppliedVoid } = parts;
+  const { store: self } = parts.self;
   if (view === undefined) return undefined;
   const { group, epoch, voters, nodes, primary } = view;
   return {
@@ -58,6 +59,9 @@ export function ownGroup(
     epoch,
     leader: nodes[primary],
     hasWitness: voters.some((store) => nodes[store].kind === "witness"),
+    isIndispensable: view.previousVoters === undefined &&
+      view.members.includes(self) &&
+      !isMajority(view, (store) => store !== self),
   };
 }
 
@@ -87,6 +91,7 @@ function advertGroup(parts: OwnAdvertParts): AdvertGroup | undefined {
     id: own.id,
     // A witness was put there by somebody: such a group is meant.
     isVoid: own.isVoid && !own.hasWitness,
+    isWorking: own.isActive,
     epoch: own.epoch,
     leader: { id, priority, ...clients !== undefined && { clients } },
     members: view.members.length,

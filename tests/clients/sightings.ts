@@ -40,6 +40,7 @@ export function advert(id: string, words: NodeWords = {}): Advert {
       group: {
         id: group.id,
         isVoid: group.isVoid ?? true,
+        isWorking: true,
         epoch: { counter: group.counter ?? 1, store: group.id },
         leader: {
           id: group.leader,

@@ -23,7 +23,8 @@ class Flooded {
   constructor() {
     const group = {
       ...{ id: STORE, isVoid: false, isAppliedVoid: false, epoch: EPOCH },
-      ...{ isActive: true, isLeader: true, hasWitness: false, leader: SELF },
+      ...{ isActive: true, isLeader: true, leader: SELF },
+      ...{ hasWitness: false, isIndispensable: false },
     };
     this.#core.step({ kind: "start", group }, this.#nowMs);
   }
@@ -43,7 +44,7 @@ class Flooded {
       ...{ peers: { port: 8_081 }, dissolved: [] },
       group: {
         ...{ id: store, isVoid: false, epoch: EPOCH, leader },
-        ...{ members: 1, voters: 1 },
+        ...{ isWorking: true, members: 1, voters: 1 },
       },
     };
     const peers = { host: "10.0.0.7", port: 8_081 };

@@ -47,6 +47,7 @@ export const anyAdvert: fc.Arbitrary<Advert> = fc.record({
   group: fc.record({
     id: anyStore,
     isVoid: fc.boolean(),
+    isWorking: fc.boolean(),
     epoch: anyEpoch,
     leader: fc.record({
       id: anyName,

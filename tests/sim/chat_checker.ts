@@ -46,6 +46,8 @@ export class ChatChecker {
   hasHeldData = false;
   /** Whether the group has ended. */
   isDissolved = false;
+  /** Whether a node without which nothing can be committed has left it. */
+  isGivenUp = false;
   readonly #world: World;
   readonly #views = new Map<string, View>();
   readonly #knownViews = new WeakSet<View>();
@@ -247,7 +249,7 @@ export class ChatChecker {
   #checkEnd(state: ChatState): void {
     this.hasHeldData ||= !state.isVoid;
     this.isDissolved ||= state.isDissolved;
-    if (!this.hasHeldData || !this.isDissolved) return;
+    if (!this.hasHeldData || !this.isDissolved && !this.isGivenUp) return;
     this.fail(`a group that held data has ended at ${state.index}`);
   }
 

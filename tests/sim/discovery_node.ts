@@ -252,14 +252,18 @@ export class SimulatedDiscovery implements Companion, Antenna {
   #giveUp(reason: string): void {
     const { groupId, name } = this.#node;
     this.#around.world.note(() => `${name} gives up: ${reason}`);
-    if (!this.#around.checkerOf(groupId).isDissolved) {
-      this.#fail(`gives up group ${groupId}, which has not ended`);
-    }
+    const checker = this.#around.checkerOf(groupId);
+    const mayGiveUp = checker.isDissolved ||
+      !checker.hasHeldData && this.#ownGroup()?.isIndispensable === true;
+    if (!mayGiveUp) this.#fail(`gives up group ${groupId}, which goes on`);
+    checker.isGivenUp = true;
     this.#node.beginAnew();
   }
 
   #ownGroup(): OwnGroup | undefined {
+    const { group: _, ...self } = this.#node.hello();
     return ownGroup({
+      self,
       acceptedView: this.#node.disk.acceptor.accepted,
       state: this.#state,
       isVoid: this.#isVoid,
