@@ -19,8 +19,8 @@ export interface Machine {
 export class Network implements Disposable {
   readonly #tag = `skein${Deno.pid}x${Math.floor(Math.random() * 1e6)}`;
   readonly #names: string[] = [];
-  /** This process's own ways to the two bridges. */
-  readonly #legs: string[] = [];
+  /** Cables that are plugged into the other half of a wire that is divided. */
+  readonly #apart: string[] = [];
 
   constructor() {
     try {
@@ -67,21 +67,21 @@ export class Network implements Disposable {
    */
   divide(apart: readonly Machine[], address: string): void {
     const bridge = `${this.#tag}-wire`;
-    if (this.#legs.length < 2) {
-      ip("-n", bridge, "link", "add", "br1", "type", "bridge");
-      ip("-n", bridge, "link", "set", "br1", "up");
-      this.#addLeg("br1", `${address.split("/")[0]}/32`);
-    }
+    ip("-n", bridge, "link", "add", "br1", "type", "bridge");
+    ip("-n", bridge, "link", "set", "br1", "up");
+    const leg = this.#addLeg("br1", `${address.split("/")[0]}/32`);
+    this.#apart.push(leg.plug, ...apart.map(({ plug }) => plug));
     for (const { plug, host } of apart) {
       ip("-n", bridge, "link", "set", "dev", plug, "master", "br1");
-      ip("route", "replace", `${host}/32`, "dev", this.#legs[1]);
+      ip("route", "add", `${host}/32`, "dev", leg.own);
     }
   }
 
-  /** Ends {@linkcode divide} for these. */
-  unite(apart: readonly Machine[]): void {
-    for (const { plug, host } of apart) {
-      ip("route", "del", `${host}/32`, "dev", this.#legs[1]);
+  /** Ends {@linkcode divide}, for good. */
+  unite(): void {
+    // With this process's own way to them: what it is connected to stays so.
+    ip("-n", `${this.#tag}-wire`, "link", "del", "br1");
+    for (const plug of this.#apart.splice(0)) {
       ip(
         ...["-n", `${this.#tag}-wire`, "link", "set", "dev", plug],
         ...["master", "br0"],
@@ -116,9 +116,12 @@ export class Network implements Disposable {
     for (const name of this.#names.splice(0)) ip("netns", "delete", name);
   }
 
-  #addLeg(bridge: "br0" | "br1", address: string): void {
+  #addLeg(
+    bridge: "br0" | "br1",
+    address: string,
+  ): { readonly own: string; readonly plug: string } {
     const wire = `${this.#tag}-wire`;
-    const plug = `test${this.#legs.length}`;
+    const plug = `test-${bridge}`;
     // 15 characters are what the name of an interface may have.
     const own = `sk${Math.floor(Math.random() * 1e12).toString(36)}`;
     ip(
@@ -129,7 +132,7 @@ export class Network implements Disposable {
     ip("-n", wire, "link", "set", "dev", plug, "master", bridge, "up");
     ip("address", "add", address, "dev", own);
     ip("link", "set", own, "up");
-    this.#legs.push(own);
+    return { own, plug };
   }
 
   #namespace(name: string): string {

@@ -25,7 +25,7 @@ lanTests(import.meta.url, () => {
     // Nothing is committed without it: the group's end is in the log, and what
     // is asked for comes after it.
     await ant.freeze();
-    lan.unite([ant, bee]);
+    lan.unite();
     await bee.process.line(/gives way to/);
     await asking.register();
     await lan.until("all of it is in the log", async () => {
@@ -70,7 +70,7 @@ lanTests(import.meta.url, () => {
       const status = await bee.status();
       return status && status.lastIndex >= lastIndex + USERS.length;
     });
-    lan.unite([ant, bee]);
+    lan.unite();
     await dog.process.line(/gives way to/);
     ant.thaw();
     for (const client of asking.clients) {

@@ -168,9 +168,9 @@ export class Lan extends ChatNodes implements AsyncDisposable {
     this.network.divide(machines, `${SUBNET}.253`);
   }
 
-  /** Ends {@linkcode divide}. */
-  unite(hosts: readonly ChatNode[]): void {
-    this.network.unite(hosts.map((host) => this.machineOf(host)));
+  /** Ends {@linkcode divide}, for good. */
+  unite(): void {
+    this.network.unite();
   }
 
   /** Starts `skein` on a machine; by default at the desk. */
