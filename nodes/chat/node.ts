@@ -328,7 +328,7 @@ class ChatNode implements GroupNodeLife {
     await this.#service.stop(this.#hasEnded ? 0 : REQUESTS_WAIT_MS);
     for (const timer of this.#timers) clearInterval(timer);
     await this.#node.close();
-    this.#storage.snapshots.close();
+    await this.#storage.snapshots.close();
     this.#scrubber.close();
     await this.#maintaining;
     const { state, log: segments, acceptor } = this.#storage;

@@ -190,7 +190,7 @@ async function force(
     acceptor.saveNow(votes);
     return votes.promised;
   } finally {
-    snapshots.close();
+    await snapshots.close();
     await state.close();
     await log.close();
     await acceptor.close();

@@ -441,6 +441,8 @@ export class Replica implements CommittedLog {
     this.#isInstalling = true;
     try {
       const base = await installSnapshot(from);
+      // The log may be somebody else's by now.
+      if (this.#isClosed) return;
       await log.reset(base);
       this.#appliedIndex = base.index;
       this.#commitIndex = Math.max(this.#commitIndex, base.index);

@@ -186,9 +186,10 @@ export class Snapshots {
     return this.#server.serve(link, ask);
   }
 
-  /** Gives up a download, and closes the file. */
-  close(): void {
+  /** Gives up a download, ends what is being written, and closes the file. */
+  async close(): Promise<void> {
     this.#stop.abort();
+    await this.#turn;
     this.#newest?.close();
   }
 

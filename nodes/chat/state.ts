@@ -321,8 +321,11 @@ export class ChatState {
   /** Writes what is applied and closes the file. Nothing may be called after it. */
   close(): Promise<void> {
     return this.#inTurn(async () => {
-      await this.#flush();
-      this.#guard(() => this.#file.close());
+      try {
+        await this.#flush();
+      } finally {
+        this.#file.close();
+      }
     });
   }
 

@@ -152,7 +152,7 @@ class Folder implements Disposable {
 }
 
 async function close(storage: ChatStorage): Promise<void> {
-  storage.snapshots.close();
+  await storage.snapshots.close();
   await storage.state.close();
   await storage.log.close();
   await storage.acceptor.close();
