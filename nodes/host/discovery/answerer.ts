@@ -35,7 +35,7 @@ export interface AnswererCounters {
   readonly answered: number;
   /** Answers that could not be sent, and reads that failed. */
   readonly failed: number;
-  /** Seconds in which more came than is read. */
+  /** Tenths of a second in which more came than is read. */
   readonly pauses: number;
   /** Datagrams not answered, by reason. */
   readonly refused: Readonly<Record<Refusal, number>>;

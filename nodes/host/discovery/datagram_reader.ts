@@ -6,7 +6,14 @@ import { DATAGRAM_BYTES } from "../../../protocol/discovery.ts";
 /** Datagrams read in a second; what comes beyond is the system's to drop. */
 export const DATAGRAMS_PER_SECOND_MAX = 1_000;
 
-const SECOND_MS = 1_000;
+/**
+ * They are read in so many portions, so that a flood does not keep out all
+ * others for the rest of a second.
+ */
+const PORTIONS_PER_SECOND = 10;
+
+const PORTION_MAX = DATAGRAMS_PER_SECOND_MAX / PORTIONS_PER_SECOND;
+const PORTION_MS = 1_000 / PORTIONS_PER_SECOND;
 
 /** After a read that failed, though the socket is open. */
 const AGAIN_AFTER_MS = 100;
@@ -21,7 +28,7 @@ export interface DatagramReaderOptions {
 export class DatagramReader {
   /** Datagrams read. */
   received = 0;
-  /** Seconds in which nothing more was read for want of allowance. */
+  /** Tenths of a second in which nothing more was read for want of allowance. */
   pauses = 0;
   /** Reads that failed. */
   failures = 0;
@@ -29,8 +36,8 @@ export class DatagramReader {
   readonly #options: DatagramReaderOptions;
   /** One byte more than is allowed, so that what is too long shows. */
   readonly #buffer = new Uint8Array(DATAGRAM_BYTES + 1);
-  #secondSinceMs = -Infinity;
-  #inSecond = 0;
+  #portionSinceMs = -Infinity;
+  #inPortion = 0;
   #isClosed = false;
   #wake: () => void = () => {};
 
@@ -77,14 +84,14 @@ export class DatagramReader {
 
   async #pace(): Promise<void> {
     const nowMs = performance.now();
-    if (nowMs - this.#secondSinceMs >= SECOND_MS) {
-      this.#secondSinceMs = nowMs;
-      this.#inSecond = 0;
+    if (nowMs - this.#portionSinceMs >= PORTION_MS) {
+      this.#portionSinceMs = nowMs;
+      this.#inPortion = 0;
     }
-    this.#inSecond += 1;
-    if (this.#inSecond < DATAGRAMS_PER_SECOND_MAX) return;
+    this.#inPortion += 1;
+    if (this.#inPortion < PORTION_MAX) return;
     this.pauses += 1;
-    await this.#wait(this.#secondSinceMs + SECOND_MS - nowMs);
+    await this.#wait(this.#portionSinceMs + PORTION_MS - nowMs);
   }
 
   /** Waits, or less if the reader is closed. */

@@ -77,7 +77,7 @@ export function registerDiscoveryMetrics(
   );
   counter(
     "skein_discovery_pauses_total",
-    "Seconds in which more came than is read.",
+    "Tenths of a second in which more came than is read.",
     () => read().answerer?.pauses ?? 0,
   );
 }
