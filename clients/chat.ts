@@ -176,6 +176,12 @@ class Chatter {
         return void this.#refused(effect.problem);
       case "trouble":
         return this.#sayTrouble(effect.problem);
+      case "stalled":
+        return this.#sayNews(
+          `Not acknowledged yet: ${effect.problem.text}; still trying`,
+        );
+      case "going-on":
+        return this.#sayNews("Going on: the server acknowledges again");
       case "done":
         if (effect.problem !== undefined) {
           this.#complain(effect.problem.text);
@@ -264,11 +270,12 @@ class Chatter {
     if (chosen !== undefined) void this.#do(chosen);
   }
 
-  #view({ view, isFirst }: ChatEffect & { kind: "view" }): void {
+  #view({ view, news }: ChatEffect & { kind: "view" }): void {
     this.#group = view.group ?? this.#group;
-    if (isFirst) return;
+    if (news === "first") return;
     const text = showView(view);
     this.#opened.log.info(text);
+    if (news === "votes") return;
     // Dim: it is nothing that anybody has written.
     this.#say(Deno.noColor ? text : `\x1b[2m${text}\x1b[22m`);
   }
@@ -422,9 +429,15 @@ class Chatter {
     if (text === this.#trouble) return;
     this.#trouble = text;
     if (this.#terminal !== undefined) {
-      return this.#say(`${escapeText(text)}; trying on`);
+      return this.#say(`${escapeText(text)}; still trying`);
     }
-    this.#opened.log.warn(`${text}; trying on`, { code });
+    this.#opened.log.warn(`${text}; still trying`, { code });
+  }
+
+  /** To whoever types, and to whoever reads what a pipe's end says. */
+  #sayNews(text: string): void {
+    if (this.#terminal !== undefined) return this.#say(escapeText(text));
+    this.#opened.log.warn(text);
   }
 
   #complain(text: string): void {

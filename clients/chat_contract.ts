@@ -73,7 +73,8 @@ export type ChatEffect =
   | {
     readonly kind: "view";
     readonly view: ChatView;
-    readonly isFirst: boolean;
+    /** `votes`: nothing that somebody who chats would notice. */
+    readonly news: "first" | "votes" | "news";
   }
   /** What became of a command. */
   | {
@@ -87,5 +88,9 @@ export type ChatEffect =
   | { readonly kind: "refused"; readonly problem: ChatProblem }
   /** No server is reached just now; it goes on trying. */
   | { readonly kind: "trouble"; readonly problem: ChatProblem }
+  /** A server is reached, and what was asked for is not done for a while; it goes on trying. */
+  | { readonly kind: "stalled"; readonly problem: ChatProblem }
+  /** What was stalled is being done again. */
+  | { readonly kind: "going-on" }
   /** All is done, or nothing more can be. */
   | { readonly kind: "done"; readonly problem?: ChatProblem };

@@ -10,7 +10,6 @@ import type {
 } from "../protocol/chat.ts";
 import { type ChatView, readChatView } from "../protocol/chat_view.ts";
 import type { Core } from "../protocol/core.ts";
-import { compareEpochs } from "../protocol/epoch.ts";
 import type { WireCode } from "../protocol/errors.ts";
 import type {
   ChatEffect,
@@ -26,6 +25,8 @@ import {
   type OutgoingResult,
 } from "./chat_outbox.ts";
 import { ChatTargets } from "./chat_targets.ts";
+import { GroupNews } from "./group_news.ts";
+import { Stall } from "./stall.ts";
 
 /** How often a quiet connection is asked whether it still is one. */
 const PING_EVERY_MS = 10_000;
@@ -79,8 +80,8 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
   #wasReady = false;
   /** Highest index heard of: no server may answer from before it. */
   #seen = 0;
-  /** The newest view of the group that was heard of. */
-  #view: ChatView | undefined;
+  readonly #news = new GroupNews();
+  readonly #stall = new Stall();
   #lists: ListCommand[] = [];
   #asked = new Map<number, Asked>();
   #nextId = 1;
@@ -126,6 +127,7 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
     this.#nowMs = nowMs;
     if (this.#phase !== "done") this.#handle(input);
     if (this.#phase !== "done") this.#goOn();
+    if (this.#phase !== "done") this.#checkStall();
     return this.#effects;
   }
 
@@ -384,6 +386,7 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
       }
       case "list": {
         this.#lists.shift();
+        this.#done();
         this.#effects.push({ kind: "listed", messages: messagesIn(fields) });
         return;
       }
@@ -403,8 +406,10 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
         this.#hold(retryMs);
         return;
       case "list":
+        this.#stall.refused(answer);
         if (retryMs !== undefined) return this.#hold(retryMs);
         this.#lists.shift();
+        this.#done();
         this.#effects.push({ kind: "list-failed", problem: { code, text } });
         return;
       case "ping":
@@ -434,7 +439,7 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
     if (answer.type === "ok") {
       this.#see(answer.fields.index);
       this.#see(answer.fields.n);
-    }
+    } else this.#stall.refused(answer);
     const settled = this.#outbox.answer(id, answer);
     if (settled === undefined) return;
     if (settled.kind === "again") return this.#hold(settled.retryMs);
@@ -451,6 +456,7 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
     const { command, result } = settled;
     const isOver = result.kind === "ok" &&
       (command.kind === "delete-account" || command.kind === "logout");
+    this.#done();
     this.#report(command, result);
     if (isOver) this.#finish();
   }
@@ -468,6 +474,20 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
 
   #see(index: unknown): void {
     if (typeof index === "number" && index > this.#seen) this.#seen = index;
+  }
+
+  // What takes long
+
+  #done(): void {
+    if (this.#stall.done(this.#nowMs)) this.#effects.push({ kind: "going-on" });
+  }
+
+  #checkStall(): void {
+    const isLinked = this.#phase === "ready" || this.#phase === "joining";
+    const isWaiting = this.openCount > 0 && this.#leaveUntilMs === undefined;
+    const problem = this.#stall.look({ isLinked, isWaiting }, this.#nowMs);
+    if (problem !== undefined) this.#effects.push({ kind: "stalled", problem });
+    this.#wake(this.#stall.dueMs - this.#nowMs);
   }
 
   // Messages
@@ -501,10 +521,8 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
 
   #follow(view: ChatView): void {
     this.#targets.follow(view);
-    const known = this.#view;
-    if (view.epoch === undefined || !isNewer(view, known)) return;
-    this.#view = view;
-    this.#effects.push({ kind: "view", view, isFirst: known === undefined });
+    const news = this.#news.take(view);
+    if (news !== "old") this.#effects.push({ kind: "view", view, news });
   }
 
   // What follows from each step
@@ -578,12 +596,4 @@ export class ChatCore implements Core<ChatInput, ChatEffect> {
       ...(problem !== undefined && { problem }),
     });
   }
-}
-
-/** Epochs of two groups are not compared: the one that is said last counts. */
-function isNewer(view: ChatView, known: ChatView | undefined): boolean {
-  if (known?.epoch === undefined || view.epoch === undefined) return true;
-  const isOther = view.group !== undefined && known.group !== undefined &&
-    view.group !== known.group;
-  return isOther || compareEpochs(view.epoch, known.epoch) > 0;
 }

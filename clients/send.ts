@@ -275,7 +275,9 @@ class Sender {
     if (problem.text === this.#lastTrouble) return;
     this.#lastTrouble = problem.text;
     this.#clearProgressLine();
-    this.#opened.log.warn(`${problem.text}; trying on`, { code: problem.code });
+    this.#opened.log.warn(`${problem.text}; still trying`, {
+      code: problem.code,
+    });
   }
 
   #showProgress(): void {

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import type { ChatEffect } from "../../clients/chat_contract.ts";
 import { CREDENTIALS, Driven, server, SESSION } from "./driven_chat.ts";
 
 /** What server `s0` says of three servers, of which the last leads. */
@@ -26,6 +27,14 @@ function listed(...numbers: number[]): Record<string, unknown> {
     time: 0,
   }));
   return { messages };
+}
+
+const LIST = { kind: "list", limit: 20, unread: false } as const;
+
+function isStall(effect: ChatEffect): effect is ChatEffect & {
+  kind: "stalled";
+} {
+  return effect.kind === "stalled";
 }
 
 Deno.test("chat core: logs in, shows what is unread and then what comes", () => {
@@ -364,4 +373,88 @@ Deno.test("chat core: without a server it waits until some are found, and takes 
     "dial n 1",
     "dial l 1",
   ]);
+});
+
+Deno.test("chat core: what is not acknowledged is told once with the server's reason, and that it goes on", () => {
+  const driven = new Driven().ready();
+  driven.send("a").send("b");
+  for (let i = 0; i < 30; i++) {
+    driven.error("send", "no-primary", { text: "nobody", retryMs: 200 });
+    driven.error("send", "sequence-gap", { retryMs: 200 });
+    assertEquals(driven.effects.some(isStall), i === 10, `${driven.nowMs} ms`);
+    const [stall] = driven.effects.filter(isStall);
+    if (i === 10) assertEquals(stall.problem.text, "nobody");
+    driven.effects = [];
+    driven.pass(200);
+  }
+  driven.ok("send", { seq: 1, n: 11 }).ok("send", { seq: 2, n: 12 });
+  assertEquals(driven.took("stalled", "going-on", "result"), [
+    ...["going-on", "send ok", "send ok"],
+  ]);
+  driven.pass(60_000);
+  assertEquals(driven.took("stalled", "going-on"), []);
+});
+
+Deno.test("chat core: a server that does not answer is told of, and why once it says so", () => {
+  const driven = new Driven().ready();
+  driven.step({ kind: "command", command: LIST });
+  driven.pass(1_999);
+  assertEquals(driven.took("stalled"), []);
+  driven.pass(1);
+  driven.error("list", "timeout", { text: "behind", retryMs: 200 });
+  driven.pass(200);
+  assertEquals(driven.took("stalled"), ["stalled timeout"]);
+  driven.error("list", "no-primary", { retryMs: 200 });
+  driven.pass(200);
+  assertEquals(driven.took("stalled"), ["stalled no-primary"]);
+  driven.ok("list", { index: 10, ...listed(7) });
+  assertEquals(driven.took("going-on", "listed"), ["going-on", "listed"]);
+});
+
+Deno.test("chat core: a stall asks to be woken for it, and what goes through in time is none", () => {
+  const driven = new Driven().ready();
+  driven.send("a").send("b");
+  const wakes = driven.effects.filter(({ kind }) => kind === "wake");
+  assertEquals(wakes, [{ kind: "wake", afterMs: 2_000 }]);
+  driven.pass(1_500);
+  driven.ok("send", { seq: 1, n: 11 });
+  driven.pass(1_500);
+  driven.ok("send", { seq: 2, n: 12 });
+  assertEquals(driven.took("stalled", "going-on"), []);
+});
+
+Deno.test("chat core: while no server is reached a stall is no news, and after that time counts anew", () => {
+  const driven = new Driven().ready();
+  driven.send("a").pass(1_000).lose().pass(5_000);
+  driven.step({ kind: "connected" });
+  driven.ok("resume", { user: "ann", index: 12 }).pass(1_999);
+  assertEquals(driven.took("stalled"), []);
+  driven.pass(1);
+  assertEquals(driven.took("stalled"), ["stalled timeout"]);
+});
+
+Deno.test("chat core: a view that is about votes alone is told from one that people notice", () => {
+  const driven = new Driven().ready();
+  const says = (counter: number, reason: string, leader = "c") => {
+    driven.says({ type: "view", ...view(counter, { reason, leader }) });
+    const [effect] = driven.effects.splice(0);
+    return effect.kind === "view" ? effect.news : effect.kind;
+  };
+  assertEquals(says(1, "a heard of no group and founded one"), "first");
+  assertEquals(says(2, "b joined"), "news");
+  assertEquals(says(3, "b votes"), "votes");
+  assertEquals(says(4, "b votes (settled)"), "votes");
+  assertEquals(says(5, "d has left for good and votes no more"), "news");
+  assertEquals(
+    says(6, "d has left for good and votes no more (settled)"),
+    "votes",
+  );
+  assertEquals(says(7, "a ballot came to nothing"), "votes");
+  assertEquals(says(8, "c hands over to d", "d"), "news");
+  // The view before it was missed.
+  assertEquals(
+    says(10, "e is forgotten (dead for 9 s) (settled)", "d"),
+    "news",
+  );
+  assertEquals(says(11, "f votes", "f"), "news");
 });

@@ -122,7 +122,7 @@ export class Driven {
           return `dial ${effect.address.host} ${effect.attempt}`;
         case "view":
           return `${
-            effect.isFirst ? "follows" : "epoch"
+            effect.news === "first" ? "follows" : "epoch"
           } ${effect.view.epoch?.counter}`;
         case "show":
           return `show ${effect.message.n}`;
@@ -132,6 +132,8 @@ export class Driven {
           return effect.again ? "again" : "ready";
         case "refused":
           return `refused ${effect.problem.code}`;
+        case "stalled":
+          return `stalled ${effect.problem.code}`;
         case "done":
           return `done ${effect.problem?.code ?? ""}`.trim();
         default:
