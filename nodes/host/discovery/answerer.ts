@@ -181,21 +181,28 @@ class UdpAnswerer implements Answerer {
 
   #refuse(reason: Refusal, from: Address): void {
     this.#refused.add(reason);
-    const hint = HINTS[reason];
+    const { key, log } = this.#options;
+    const hint = hintOf(reason, key !== undefined);
     if (hint === undefined) return;
     const nowMs = performance.now();
     const hintedMs = this.#hintedMs.get(reason) ?? -Infinity;
     if (nowMs - hintedMs < HINT_AGAIN_AFTER_MS) return;
     this.#hintedMs.set(reason, nowMs);
-    this.#options.log.warn(hint, { from: from.host });
+    log.warn(hint, { from: from.host });
   }
 }
 
-/** Refusals that an operator can do something about; each is said seldom. */
-const HINTS: Readonly<Partial<Record<Refusal, string>>> = {
-  "key-required":
-    "Did not answer a question: one side has a cluster key and the other has none",
-  "mac": "Did not answer a question: its sender has another cluster key",
-  "window":
-    "Did not answer a question that is more than a minute old, or from the future: is a clock wrong?",
-};
+/** What an operator can do about a refusal, if anything; it is said seldom. */
+function hintOf(reason: Refusal, isKeyed: boolean): string | undefined {
+  if (reason === "key-required") {
+    return isKeyed
+      ? "Did not answer a question: its sender has no cluster key, and this node has one"
+      : "Did not answer a question: its sender has a cluster key, and this node has none";
+  }
+  if (reason === "mac") {
+    return "Did not answer a question: its sender has another cluster key";
+  }
+  return reason === "window"
+    ? "Did not answer a question that is more than a minute old, or from the future: is a clock wrong?"
+    : undefined;
+}

@@ -120,7 +120,8 @@ lanTests(import.meta.url, () => {
     const [ant, bee, cow, dog] = lan.hosts;
     const { group } = await lan.startWhole([ant, bee, cow]);
     await dog.start();
-    await dog.process.line(/one side has a cluster key and the other has none/);
+    await dog.process.line(/has a cluster key, and this node has none/);
+    await ant.process.line(/has no cluster key, and this node has one/);
     const alone = await lan.whole([dog]);
     assert(alone.group !== group);
     const { view } = await lan.whole([ant, bee, cow]);
