@@ -4,8 +4,11 @@ import { lookup } from "node:dns/promises";
 import type { Address } from "../../../protocol/address.ts";
 import type { Log } from "../log.ts";
 
-/** How long SRV records are waited for; many a resolver drops such questions. */
+/** How long SRV records are looked for; many a resolver drops such questions. */
 const SRV_WAIT_MS = 1_000;
+
+/** How long plain addresses wait for them: whoever has such records has them by then. */
+const SRV_FIRST_MS = 300;
 
 /** How long such a resolver is not asked again. */
 const SRV_AGAIN_AFTER_MS = 30_000;
@@ -27,6 +30,10 @@ export class DnsNames {
   readonly #options: DnsNamesOptions;
   #isNoted = false;
   #srvNotBeforeMs = -Infinity;
+  /** What the last SRV records said. */
+  #targets: readonly Address[] = [];
+  /** While SRV records are looked for. */
+  #looking: Promise<void> | undefined;
 
   constructor(options: DnsNamesOptions) {
     this.#options = options;
@@ -34,14 +41,16 @@ export class DnsNames {
 
   /**
    * All addresses. None while the name does not resolve, which is said once: a
-   * headless service has no records before its first pod is there.
+   * headless service has no records before its first pod is there. SRV records
+   * that come late count from the next time on.
    */
   async list(): Promise<readonly Address[]> {
     const { name, port } = this.#options;
-    const [targets, plain] = await Promise.all([
-      this.#targets(),
+    const [plain] = await Promise.all([
       this.#resolve({ host: name, port }),
+      this.#lookForTargets(),
     ]);
+    const targets = this.#targets;
     const found = targets.length === 0
       ? plain
       : (await Promise.all(targets.map((one) => this.#resolve(one)))).flat();
@@ -49,9 +58,23 @@ export class DnsNames {
     return found;
   }
 
+  /** Goes on looking when this has ended, if that takes long. */
+  async #lookForTargets(): Promise<void> {
+    if (performance.now() < this.#srvNotBeforeMs) return;
+    this.#looking ??= this.#findTargets().then((targets) => {
+      this.#targets = targets;
+      this.#looking = undefined;
+    });
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const enough = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, SRV_FIRST_MS);
+    });
+    await Promise.race([this.#looking, enough]);
+    clearTimeout(timer);
+  }
+
   /** Hosts and ports of `_skein._tcp.NAME`. */
-  async #targets(): Promise<readonly Address[]> {
-    if (performance.now() < this.#srvNotBeforeMs) return [];
+  async #findTargets(): Promise<readonly Address[]> {
     try {
       const records = await Deno.resolveDns(
         `_skein._tcp.${this.#options.name}`,

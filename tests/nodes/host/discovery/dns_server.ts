@@ -22,8 +22,11 @@ export class DnsServer implements Disposable {
   >();
   /** Kinds of questions that get no answer at all. */
   readonly unanswered = new Set<keyof typeof TYPES>();
+  /** How late answers to questions for SRV come, in milliseconds. */
+  srvLateMs = 0;
   /** What was asked: "A chat.lab". */
   readonly asked: string[] = [];
+  readonly #late = new Set<ReturnType<typeof setTimeout>>();
   readonly #conn = Deno.listenDatagram({
     ...{ transport: "udp", hostname: "127.0.0.1", port: 53 },
   });
@@ -33,6 +36,7 @@ export class DnsServer implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#late.forEach(clearTimeout);
     this.#conn.close();
   }
 
@@ -42,7 +46,17 @@ export class DnsServer implements Disposable {
       try {
         const [bytes, from] = await this.#conn.receive(buffer);
         const answer = this.#answer(bytes);
-        if (answer !== undefined) await this.#conn.send(answer, from);
+        if (answer === undefined) continue;
+        const { type } = questionIn(bytes);
+        if (type !== TYPES.SRV || this.srvLateMs === 0) {
+          await this.#conn.send(answer, from);
+          continue;
+        }
+        const timer = setTimeout(() => {
+          this.#late.delete(timer);
+          void this.#conn.send(answer, from);
+        }, this.srvLateMs);
+        this.#late.add(timer);
       } catch {
         return; // Closed.
       }

@@ -96,17 +96,47 @@ namespaceTests({
   });
 
   dnsTest(
-    "dns: a server that knows nothing of SRV holds nobody up but once",
+    "dns: a server that drops questions for SRV holds up nobody for long, and only once",
     async () => {
       using server = new DnsServer();
       server.addresses.set("chat.lab", ["127.0.0.2"]);
       server.unanswered.add("SRV");
       using _two = door("127.0.0.2");
       using asking = finderOf("chat.lab");
+      const firstMs = performance.now();
       await asking.asking("it", () => asking.sightings.length >= 1);
+      // The question for SRV is given up after 1 s.
+      assertLess(performance.now() - firstMs, 900);
+      await asking.asking("four times", () => asking.sightings.length >= 4);
       const startMs = performance.now();
-      await asking.asking("again", () => asking.sightings.length >= 5);
+      await asking.asking("again", () => asking.sightings.length >= 8);
       assertLess(performance.now() - startMs, 900);
+    },
+  );
+
+  dnsTest(
+    "dns: SRV records that come late count from then on",
+    async () => {
+      using server = new DnsServer();
+      server.addresses.set("chat.lab", ["127.0.0.2"]);
+      server.addresses.set("pod-1.lab", ["127.0.0.4"]);
+      server.services.set("_skein._tcp.chat.lab", [
+        { target: "pod-1.lab", port: 9_001 },
+      ]);
+      server.srvLateMs = 500;
+      using _plain = door("127.0.0.2");
+      using _one = door("127.0.0.4", 9_001);
+      using asking = finderOf("chat.lab");
+      await asking.asking("both", () => asking.names.length === 2);
+      assertEquals(asking.sightings[0].advert.id, "127.0.0.2");
+      assertEquals(asking.names, ["127.0.0.2", "127.0.0.4"]);
+      // The records of the last time hold while new ones are looked for.
+      const count = asking.sightings.length;
+      await asking.asking("more", () => asking.sightings.length > count + 2);
+      const names = asking.sightings.slice(count).map(({ advert }) =>
+        advert.id
+      );
+      assertEquals(new Set(names), new Set(["127.0.0.4"]));
     },
   );
 
