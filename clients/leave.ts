@@ -15,7 +15,7 @@ import {
 import { showView } from "./chat_typed.ts";
 import { nobody } from "./found_groups.ts";
 import { type LeaveFlags, parseLeaveFlags } from "./leave_flags.ts";
-import { localServers, serversOf } from "./local_servers.ts";
+import { localServers, whichServer } from "./local_servers.ts";
 import { NodeSearch } from "./node_search.ts";
 import { print } from "./shown_again.ts";
 
@@ -60,27 +60,13 @@ async function onlyServer(
   if (all.length === 0) throw new WireError("wrong-node", nobody(search));
   const here = localServers(all);
   if (here.length === 1) return here[0].address;
-  const named = here.length > 0 ? here : serversOf(all);
-  const list = named.map(({ id, address }) =>
-    `${id} with -c ${formatAddress(address)}`
-  ).join(", ");
-  const who = here.length > 0
-    ? `${here.length} servers run on this machine`
-    : "No server that answers runs on this machine";
-  throw new WireError(
-    "wrong-node",
-    `${who}; say which one is to leave: ${list}`,
-  );
+  throw new WireError("wrong-node", whichServer(all, here, search));
 }
 
 /** @throws {WireError} It has not left, or nobody can say; the text says which. */
 async function leave(address: Address, flags: LeaveFlags): Promise<void> {
   const { timeoutMs, search: { key } } = flags;
-  const connection = await ChatConnection.connect(address, {
-    onPush: (push) => {
-      if (push.type === "view") say(showView(push));
-    },
-  });
+  const connection = await connect(address);
   let isLate = false;
   const timer = setTimeout(() => {
     isLate = true;
@@ -112,6 +98,26 @@ async function leave(address: Address, flags: LeaveFlags): Promise<void> {
   } finally {
     clearTimeout(timer);
     connection.close();
+  }
+}
+
+/** @throws {WireError} It is not reached, perhaps because it has left. */
+async function connect(address: Address): Promise<ChatConnection> {
+  try {
+    return await ChatConnection.connect(address, {
+      onPush: (push) => {
+        if (push.type === "view") say(showView(push));
+      },
+    });
+  } catch (cause) {
+    if (!(cause instanceof WireError)) throw cause;
+    throw new WireError(
+      cause.code,
+      `Cannot reach ${
+        formatAddress(address)
+      }: ${cause.message}; "skein status" tells whether it has left`,
+      { cause },
+    );
   }
 }
 

@@ -1,6 +1,10 @@
 /** Which of the servers that were found run on this machine. */
 
-import { type Address, isLoopbackAddress } from "../protocol/address.ts";
+import {
+  type Address,
+  formatAddress,
+  isLoopbackAddress,
+} from "../protocol/address.ts";
 import type { NodeId } from "../protocol/ids.ts";
 import type { Sighting } from "../nodes/host/discovery/finder.ts";
 
@@ -11,7 +15,7 @@ export interface FoundServer {
 }
 
 /** All that let people in. */
-export function serversOf(nodes: readonly Sighting[]): FoundServer[] {
+function serversOf(nodes: readonly Sighting[]): FoundServer[] {
   return nodes.flatMap(({ advert, clients }) =>
     clients === undefined ? [] : [{ id: advert.id, address: clients }]
   );
@@ -36,4 +40,30 @@ export function localServers(
     const host = isEverywhere ? "127.0.0.1" : clients.host;
     return [{ id: advert.id, address: { host, port: clients.port } }];
   });
+}
+
+/**
+ * For people: why nobody can say which server of this machine is meant.
+ *
+ * @param search With the cluster key of whoever asks; undefined: none.
+ */
+export function whichServer(
+  nodes: readonly Sighting[],
+  here: readonly FoundServer[],
+  search: { readonly key: Uint8Array | undefined },
+): string {
+  const list = (servers: readonly FoundServer[]) =>
+    servers.map(({ id, address }) => `${id} with -c ${formatAddress(address)}`)
+      .join(", ");
+  if (here.length > 0) {
+    return `${here.length} servers run on this machine; say which one is to leave: ${
+      list(here)
+    }`;
+  }
+  const silent = search.key === undefined
+    ? "one with a cluster key answers only those who have it: --key-file"
+    : "one with no cluster key, or another one than this command, does not answer";
+  return `No server that answers runs on this machine (${silent}); on others there are ${
+    list(serversOf(nodes))
+  }`;
 }

@@ -199,8 +199,14 @@ namespaceTests({ file: import.meta.url }, () => {
       ...{ id: "a", group: GROUP, leaveForGood: () => new Promise(() => {}) },
     });
     const unsaid = await skein(["leave", "-c", at(late), "--timeout", "1s"]);
+    const address = at(late);
     await late.stop();
     assertEquals(unsaid.code, 1);
+    const gone = await skein(["leave", "-c", address]);
+    assertEquals([gone.code, gone.messages], [
+      1,
+      `Cannot reach ${address}: connection refused; "skein status" tells whether it has left`,
+    ]);
     assertStringIncludes(
       unsaid.messages,
       "a may have left or not: it did not say so within 1 s",
