@@ -86,7 +86,9 @@ export class ChatLink {
       for (;;) {
         const count = await this.#conn.read(buffer);
         if (count === null) {
-          return this.#end(new WireError("link-lost", "closed by the server"));
+          return this.#end(
+            new WireError("link-lost", "The server closed the connection"),
+          );
         }
         this.#take(
           decoder.decode(buffer.subarray(0, count), { stream: true }),
