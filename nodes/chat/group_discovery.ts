@@ -21,10 +21,14 @@ import {
 import type { Log } from "../host/log.ts";
 import { StartError } from "../host/process.ts";
 import type { Peer } from "../../election/membership.ts";
-import type { PeerLinks } from "./peers.ts";
+import { NODES_MAX } from "../../protocol/view.ts";
+import type { PeerAddress, PeerLinks } from "./peers.ts";
 
 /** A node that is in no view, not linked and not heard of for so long is dialled no more. */
 const UNHEARD_MS_MAX = 20_000;
+
+/** Nodes remembered that there was no room for. */
+const CROWD_MAX = 2 * NODES_MAX;
 
 /** What discovery needs of the node that it serves. */
 export interface GroupDiscoveryOptions {
@@ -34,7 +38,7 @@ export interface GroupDiscoveryOptions {
   readonly key: Uint8Array | undefined;
   /** Groups that ended here. */
   readonly dissolved: readonly StoreId[];
-  readonly peers: PeerLinks;
+  readonly peers: Pick<PeerLinks, "meet" | "forget" | "regroup" | "states">;
   /** What this node says of itself to whoever asks. */
   advert(): Advert;
   ownGroup(): OwnGroup | undefined;
@@ -59,6 +63,8 @@ export class GroupDiscovery {
   readonly #answerer: Answerer | undefined;
   /** When each node that was met was heard of last. */
   readonly #heardMs = new Map<NodeId, number>();
+  /** Nodes that are to be met once there is room. */
+  readonly #crowd = new Map<NodeId, PeerAddress>();
   #group: StoreId | undefined;
   #told = "";
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -148,7 +154,7 @@ export class GroupDiscovery {
   }
 
   #act(effect: DiscoveryEffect): void {
-    const { peers, log } = this.#options;
+    const { log } = this.#options;
     switch (effect.kind) {
       case "ask":
         this.#forgetUnheard();
@@ -156,7 +162,7 @@ export class GroupDiscovery {
       case "meet": {
         const { id, nodeKind: kind, address } = effect;
         this.#heardMs.set(id, performance.now());
-        return peers.meet({ id, kind, address });
+        return this.#meet({ id, kind, address });
       }
       case "found":
         return this.#options.onFound();
@@ -182,6 +188,12 @@ export class GroupDiscovery {
     }, waitMs);
   }
 
+  #meet(peer: PeerAddress): void {
+    this.#crowd.delete(peer.id);
+    if (this.#options.peers.meet(peer)) return;
+    if (this.#crowd.size < CROWD_MAX) this.#crowd.set(peer.id, peer);
+  }
+
   /** Nodes that went without a word would be dialled for ever. */
   #forgetUnheard(): void {
     const { peers } = this.#options;
@@ -191,8 +203,10 @@ export class GroupDiscovery {
     for (const [id, heardMs] of this.#heardMs) {
       if (kept.has(id) || nowMs - heardMs < UNHEARD_MS_MAX) continue;
       this.#heardMs.delete(id);
+      this.#crowd.delete(id);
       peers.forget(id);
     }
+    for (const peer of [...this.#crowd.values()]) this.#meet(peer);
   }
 }
 

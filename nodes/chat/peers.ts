@@ -171,21 +171,19 @@ export class PeerLinks {
     for (const peer of options.peers) this.meet(peer);
   }
 
-  /**
-   * Keeps a link to this node from now on, at this address. At the bound of
-   * nodes nothing happens.
-   */
-  meet(peer: PeerAddress): void {
+  /** Keeps a link to this node at this address; false where there is no room. */
+  meet(peer: PeerAddress): boolean {
     const { id, address } = peer;
-    if (this.#isClosed || id === this.#options.self.id) return;
+    if (this.#isClosed || id === this.#options.self.id) return false;
     const known = this.#peers.get(id);
     const isKnown = known?.kind === peer.kind &&
       formatAddress(known.address) === formatAddress(address);
-    if (isKnown) return;
-    if (known === undefined && this.#peers.size >= NODES_MAX - 1) return;
+    if (isKnown) return true;
+    if (known === undefined && this.#peers.size >= NODES_MAX - 1) return false;
     this.#dialers.get(id)?.close();
     this.#peers.set(id, peer);
     this.#keep(peer);
+    return true;
   }
 
   /** Dials this node no more; a link that stands is left alone. */
