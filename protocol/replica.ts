@@ -98,6 +98,8 @@ export type ReplicaMessage =
     readonly epoch: Epoch;
     readonly round: number;
     readonly commit: number;
+    /** Whether the primary hears all that a commit needs. */
+    readonly isWritable: boolean;
   }
   | {
     readonly kind: "heartbeat-answer";

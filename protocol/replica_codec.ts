@@ -33,6 +33,8 @@ const LENGTH_BYTES = 4;
 /** In the length of an entry: its epoch stands before its command. */
 const HAS_EPOCH = 0x8000_0000;
 
+const FLAG_WRITABLE = 1;
+
 const FLAG_REACHES_ALL = 1;
 const FLAG_DRAINING = 2;
 
@@ -64,10 +66,11 @@ export function encodeReplicaMessage(
       return frame;
     }
     case "heartbeat": {
-      const frame = newFrame(FRAME.replicaHeartbeat, EPOCH_BYTES + 16);
+      const frame = newFrame(FRAME.replicaHeartbeat, EPOCH_BYTES + 17);
       const at = writeEpoch(frame, FRAME_HEADER_BYTES, message.epoch);
       writeUint53(frame, at, message.round);
       writeUint53(frame, at + 8, message.commit);
+      frame[at + 16] = message.isWritable ? FLAG_WRITABLE : 0;
       return frame;
     }
     case "heartbeat-answer": {
@@ -124,12 +127,13 @@ export function decodeReplicaMessage(frame: Frame): ReplicaMessage {
         index: readUint53(payload, EPOCH_BYTES),
       };
     case FRAME.replicaHeartbeat:
-      checkLength(payload, "heartbeat", EPOCH_BYTES + 16);
+      checkLength(payload, "heartbeat", EPOCH_BYTES + 17);
       return {
         kind: "heartbeat",
         epoch: readEpoch(payload, 0),
         round: readUint53(payload, EPOCH_BYTES),
         commit: readUint53(payload, EPOCH_BYTES + 8),
+        isWritable: (payload[EPOCH_BYTES + 16] & FLAG_WRITABLE) !== 0,
       };
     case FRAME.replicaHeartbeatAnswer: {
       checkLength(payload, "heartbeat answer", EPOCH_BYTES + 9);

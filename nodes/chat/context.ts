@@ -24,6 +24,8 @@ export class ReplicaContext {
   nowMs = 0;
   /** Whether the accepted view is known to be active. */
   isActive = false;
+  /** Whether the primary that this node follows said last that it can commit. */
+  isPrimaryWritable = true;
   /** Asked to stop: leads no more, and wants to be in no view. */
   isDraining = false;
   /** Asked to leave: gives its vote back as well. */

@@ -348,6 +348,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     this.#follower?.heard();
     if (message.kind === "append") return this.#follower?.append(message);
     this.#follower?.heartbeat(message.commit);
+    this.#hearWritable(message.isWritable);
     if (message.round === NO_ROUND) return;
     const answer: ReplicaMessage = {
       kind: "heartbeat-answer",
@@ -358,6 +359,12 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     };
     // It says that this view was accepted, and a vote may rest on it.
     this.#context.afterSaves(() => this.#context.send(from, answer));
+  }
+
+  #hearWritable(isWritable: boolean): void {
+    if (this.#context.isPrimaryWritable === isWritable) return;
+    this.#context.isPrimaryWritable = isWritable;
+    this.#mustLook = true;
   }
 
   #reachesAll(view: View): boolean {
@@ -409,6 +416,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
   #becomeInactive(): void {
     const { nowMs, jitter, options: { timing } } = this.#context;
     this.#context.isActive = false;
+    this.#context.isPrimaryWritable = true;
     this.#mustLook = true;
     this.#inactiveSinceMs = nowMs;
     this.#patienceMs = timing.electionMs * jitter.between(1, 2);

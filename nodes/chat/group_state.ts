@@ -1,7 +1,7 @@
 /** What a node says of its group: to its clients, its operators and itself. */
 
 import type { StoreId } from "../../protocol/epoch.ts";
-import { isMajority } from "../../protocol/view.ts";
+import { isMajority, type View } from "../../protocol/view.ts";
 import type { ReplicaContext } from "./context.ts";
 import type { GroupState, ReplicaRole } from "./contract.ts";
 
@@ -16,15 +16,20 @@ export function groupState(
   const { view, isActive } = context;
   const isWritable = view !== undefined && isActive &&
     (role === "primary"
-      ? isMajority(view, (store) => isHeard(context, store)) &&
-        view.members.every((store) => isHeard(context, store))
-      : isHeard(context, view.primary));
+      ? canCommit(context, view)
+      : isHeard(context, view.primary) && context.isPrimaryWritable);
   return {
     role,
     view: isActive ? view : undefined,
     isWritable,
     waitsFor: isWritable ? [] : waitsFor(context),
   };
+}
+
+/** Whether the primary of a view hears all that a commit needs. */
+export function canCommit(context: ReplicaContext, view: View): boolean {
+  return isMajority(view, (store) => isHeard(context, store)) &&
+    view.members.every((store) => isHeard(context, store));
 }
 
 function isHeard(context: ReplicaContext, store: StoreId): boolean {
@@ -72,5 +77,9 @@ function waitsFor(context: ReplicaContext): string[] {
   if (!view.members.some(isHere)) {
     waits.push(`a server in sync: ${missing(view.members).join(" or ")}`);
   }
-  return waits.length > 0 ? waits : ["a view"];
+  if (waits.length > 0) return waits;
+  const isTold = context.isActive && !context.isPrimaryWritable;
+  return isTold
+    ? [`${context.nameOf(view.primary)}, which leads and cannot commit`]
+    : ["a view"];
 }

@@ -12,6 +12,7 @@ import {
 } from "../../protocol/replica.ts";
 import { compareRank, isMajority, type View } from "../../protocol/view.ts";
 import type { ReplicaContext } from "./context.ts";
+import { canCommit } from "./group_state.ts";
 import { Progress } from "./progress.ts";
 
 /** Entries that a learner may lack when the group is frozen to take it in. */
@@ -317,6 +318,7 @@ export class Primary {
       epoch: this.view.epoch,
       round: this.#round,
       commit: this.#context.commitIndex,
+      isWritable: canCommit(this.#context, this.view),
     });
     this.#confirmReads();
   }
@@ -328,6 +330,7 @@ export class Primary {
       epoch: this.view.epoch,
       round: NO_ROUND,
       commit: commitIndex,
+      isWritable: canCommit(this.#context, this.view),
     };
     for (const [store, progress] of this.#progress) {
       if (progress.toldCommit >= commitIndex || !isDue(store)) continue;

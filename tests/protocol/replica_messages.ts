@@ -122,6 +122,7 @@ export const anyMessage: fc.Arbitrary<ReplicaMessage> = fc.oneof(
     epoch: anyEpoch,
     round: count,
     commit: count,
+    isWritable: fc.boolean(),
   }),
   fc.record({
     kind: kind("heartbeat-answer"),

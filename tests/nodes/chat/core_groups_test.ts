@@ -145,3 +145,22 @@ Deno.test("core groups: two groups with a link between them stay two", () => {
     assertEquals(node.committed.filter((text) => text !== ""), [node.peer.id]);
   }
 });
+
+Deno.test("core groups: who follows a primary that cannot commit takes no writes, until it can again", () => {
+  const { groups, nodes: [b, c, d] } = groupOf("bcd");
+  groups.until("d leads", () => b.view?.primary === d.peer.store);
+  const a = groups.start("a");
+  groups.link(a, d);
+  groups.until("a follows d", () => a.core.group.isWritable);
+  for (const node of [b, c]) groups.cut(node, "connection reset");
+  groups.until("a takes no writes", () => !a.core.group.isWritable, 200);
+  assertEquals([d.core.group.isWritable, d.core.group.role], [
+    false,
+    "primary",
+  ]);
+  assertEquals(a.view?.primary, d.peer.store, "it hears d all the same");
+  groups.pass(1_000);
+  assertEquals(a.core.group.isWritable, false);
+  groups.link(b, c, d);
+  groups.until("a takes writes", () => a.core.group.isWritable);
+});

@@ -69,6 +69,7 @@ class Restarted {
           epoch: EPOCH,
           round: session.sent,
           commit: this.#numberOf(session),
+          isWritable: true,
         });
       }
     }

@@ -51,7 +51,13 @@ const EPOCH = { counter: 1, store: A };
 
 /** A message that is told from others by its number. */
 function numbered(round: number): ReplicaMessage {
-  return { kind: "heartbeat", epoch: EPOCH, round, commit: 0 };
+  return {
+    kind: "heartbeat",
+    epoch: EPOCH,
+    round,
+    commit: 0,
+    isWritable: true,
+  };
 }
 
 /** Two nodes that know each other. */

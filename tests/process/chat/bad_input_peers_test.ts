@@ -244,7 +244,7 @@ const LINKED: readonly Case[] = [
     what: "a heartbeat of an epoch far away",
     send: [encodeFrame(
       FRAME.replicaHeartbeat,
-      join(epochBytes(FAR), new Uint8Array(16)),
+      join(epochBytes(FAR), new Uint8Array(17)),
     )],
     code: "invalid-message",
     text: /epoch counter is 4503599627370496, limit is \d+$/,
@@ -476,7 +476,7 @@ Deno.test("chat bad input: what comes in at the replica port is refused with its
           encodeFrame(FRAME.beat),
           encodeFrame(
             FRAME.replicaHeartbeat,
-            join(epochBytes(LOW), new Uint8Array(16)),
+            join(epochBytes(LOW), new Uint8Array(17)),
           ),
           // Commands that are none are committed, and do nothing.
           forward([
