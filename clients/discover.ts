@@ -1,6 +1,9 @@
 /** `skein discover`: who answers, once or every second. */
 
+import { type Address, formatAddress } from "../protocol/address.ts";
+import { WireError } from "../protocol/errors.ts";
 import { orExit } from "../nodes/host/flags.ts";
+import { closeConn, connect } from "../nodes/host/link.ts";
 import { type Log, openLog } from "../nodes/host/log.ts";
 import { escapeJson } from "../nodes/host/text.ts";
 import { type DiscoverFlags, parseDiscoverFlags } from "./discover_flags.ts";
@@ -12,6 +15,9 @@ import {
 import { NodeSearch } from "./node_search.ts";
 import { print, showAgain, type Shown } from "./shown_again.ts";
 
+/** How long it may take to find out why an address does not answer. */
+const PROBE_WAIT_MS_MAX = 500;
+
 /** Exit codes: somebody answers; nobody does; wrong flags are 2. */
 const EXIT_FOUND = 0;
 const EXIT_NOBODY = 1;
@@ -22,14 +28,12 @@ export async function main(args: readonly string[]): Promise<void> {
   const opened = openLog({ node: "skein-discover", level: "warn" });
   for (const warning of flags.warnings) opened.log.warn(warning);
   using nodes = openSearch(flags, opened.log);
-  const wait = () =>
-    new Promise<void>((resolve) => setTimeout(resolve, flags.timeoutMs));
-  await wait();
-  const shown = () => show(nodes, flags);
+  await waitFor(nodes, flags);
   if (flags.watch) {
-    Deno.exit(await showAgain(() => Promise.resolve(shown()), flags));
+    const shown = () => Promise.resolve(show(nodes, flags));
+    Deno.exit(await showAgain(shown, flags));
   }
-  const { lines, code } = shown();
+  const { lines, code } = show(nodes, flags, await problemsOf(nodes, flags));
   await opened.flush();
   print(lines.join("\n"));
   Deno.exit(code);
@@ -47,9 +51,47 @@ function openSearch(
   });
 }
 
-function show(nodes: NodeSearch, flags: DiscoverFlags): Shown {
+/** Where the addresses are known, no longer than until all have answered. */
+async function waitFor(
+  nodes: NodeSearch,
+  { connect, timeoutMs }: DiscoverFlags,
+): Promise<void> {
+  if (connect.length > 0) return await nodes.allOf(connect.map(way), timeoutMs);
+  await new Promise((resolve) => setTimeout(resolve, timeoutMs));
+}
+
+/** Why nobody answered at addresses that were given; sentences. */
+async function problemsOf(
+  nodes: NodeSearch,
+  { connect: addresses, timeoutMs }: DiscoverFlags,
+): Promise<readonly string[]> {
+  const { groups, seekers } = nodes.found;
+  if (groups.length + seekers.length > 0) return [];
+  const waitMs = Math.min(timeoutMs, PROBE_WAIT_MS_MAX);
+  const problems = addresses.map(async (address) => {
+    try {
+      closeConn(await connect(address, { waitMs }));
+      return [];
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      return [`Cannot reach ${formatAddress(address)}: ${error.message}`];
+    }
+  });
+  return (await Promise.all(problems)).flat();
+}
+
+/** How a node says that it was found at an address that was given. */
+function way(address: Address): string {
+  return `static ${formatAddress(address)}`;
+}
+
+function show(
+  nodes: NodeSearch,
+  flags: DiscoverFlags,
+  problems: readonly string[] = [],
+): Shown {
   const { counters, found } = nodes;
-  const report = discoverReport(found, { ...flags, counters });
+  const report = discoverReport(found, { ...flags, counters, problems });
   const hasAny = report.groups.length + report.seekers.length > 0;
   return {
     lines: flags.json

@@ -23,10 +23,17 @@ export interface DiscoverReport {
 
 type Settings = Pick<DiscoverFlags, "all" | "search" | "timeoutMs">;
 
+/** How the search went. */
+interface Search {
+  readonly counters: FinderCounters;
+  /** What is known of those that were asked in vain; sentences. */
+  readonly problems: readonly string[];
+}
+
 /** Puts together who answered; if nobody did, what may be wrong. */
 export function discoverReport(
   found: FoundNodes,
-  search: Settings & { readonly counters: FinderCounters },
+  search: Settings & Search,
 ): DiscoverReport {
   const { groups, seekers } = found;
   const nodes = [...groups.flatMap(({ nodes }) => nodes), ...seekers];
@@ -177,9 +184,7 @@ function openness(nodes: readonly Sighting[]): string[] {
 
 /** What it may be that nobody answers; what was heard in vain comes first. */
 function silence(
-  { search, all, timeoutMs, counters }: Settings & {
-    readonly counters: FinderCounters;
-  },
+  { search, all, timeoutMs, counters, problems }: Settings & Search,
 ): string[] {
   const { where, cluster, key } = search;
   const heard = Object.entries(counters.refused)
@@ -191,6 +196,7 @@ function silence(
     : formatChoice(where);
   return [
     `No node${whose} answers by ${named} within ${timeoutMs / 1_000} s`,
+    ...problems,
     ...heard.length > 0 ? [`Answers not taken: ${heard.join(", ")}`] : [],
     "",
     "It may be that",

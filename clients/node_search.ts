@@ -102,6 +102,23 @@ export class NodeSearch implements Disposable {
     }
   }
 
+  /** Resolves once each of these ways has led to a node, or after `waitMs`. */
+  async allOf(ways: readonly string[], waitMs: number): Promise<void> {
+    const endMs = performance.now() + waitMs;
+    const hasAll = () => {
+      const led = Array.from(
+        this.#seen.values(),
+        ({ sighting }) => sighting.via,
+      );
+      return ways.every((way) => led.includes(way));
+    };
+    while (!hasAll() && !this.#isClosed) {
+      const leftMs = endMs - performance.now();
+      if (leftMs <= 0) return;
+      await this.#next(leftMs);
+    }
+  }
+
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);

@@ -15,6 +15,7 @@ const SEARCH: Parameters<typeof discoverReport>[1] = {
   search: { where: DISCOVER_UDP, cluster: "skein", key: undefined },
   all: false,
   timeoutMs: 1_000,
+  problems: [],
   counters: { asked: 3, failed: 0, sighted: 0, refused: {} },
 };
 

@@ -70,6 +70,14 @@ namespaceTests({ file: import.meta.url }, () => {
     });
     assertEquals(listed.code, 0);
     assertMatch(listed.output, /^k +LEADER .* static 127\.0\.0\.1:\d+$/m);
+    // It waits for nobody else.
+    const hasty = ["discover", "-c", at(keyed), "--timeout", "60s"];
+    assertEquals((await skein(hasty, { SKEIN_KEY: KEY })).code, 0);
+    const closed = await skein(["discover", "-c", "127.0.0.1:1"]);
+    assertStringIncludes(
+      closed.output,
+      "within 1 s\nCannot reach 127.0.0.1:1: connection refused\n",
+    );
     const refused = await skein(["discover", "-c", at(keyed)]);
     assertEquals(refused.code, 1);
     assertStringIncludes(refused.messages, "Cannot ask 127.0.0.1:");
