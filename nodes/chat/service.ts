@@ -39,6 +39,7 @@ import { SessionUpkeep } from "./session_upkeep.ts";
 import type { EndedSession, SessionEnd } from "./sessions.ts";
 import type { Applied, StoredMessage } from "./state_core.ts";
 import { ViewWatchers } from "./view_watchers.ts";
+import { WriteGate } from "./write_gate.ts";
 
 /** How often {@linkcode ChatService.tick} is to be called. */
 export const SERVICE_TICK_MS = 100;
@@ -75,6 +76,7 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
   };
   readonly #options: ServiceOptions;
   readonly #context: ServiceContext;
+  readonly #gate: WriteGate;
   readonly #commands: OpenCommands;
   readonly #logins: Logins;
   readonly #lists: Lists;
@@ -90,8 +92,6 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
   #proposals: Uint8Array[] = [];
   #toFlush: Client[] = [];
   #isTurnOpen = false;
-  /** Since when the group takes no writes. */
-  #unwritableSinceMs: number | undefined;
   #checkMs: number;
   #stopped: (() => void) | undefined;
   #stopUntilMs = Infinity;
@@ -99,9 +99,7 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
 
   constructor(options: ServiceOptions) {
     this.#options = options;
-    const nowMs = options.nowMs();
-    this.#checkMs = nowMs;
-    this.#unwritableSinceMs = nowMs;
+    this.#checkMs = options.nowMs();
     this.#context = {
       state: options.state,
       passwords: options.passwords,
@@ -118,6 +116,10 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
       propose: (command) => this.#propose(command),
       fail: (error) => options.onFatal(error),
     };
+    this.#gate = new WriteGate(this.#context, {
+      log: options.log,
+      refuse: (client, id, error) => this.#refuse(client, id, error),
+    });
     this.#commands = new OpenCommands(this.#context);
     this.#lists = new Lists(this.#context);
     this.#upkeep = new SessionUpkeep(this.#context, options.log);
@@ -167,6 +169,7 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
   /** Lets time pass. */
   tick(): void {
     const nowMs = this.#options.nowMs();
+    this.#gate.tick();
     this.#commands.tick(nowMs);
     this.#logins.tick(nowMs);
     this.#context.waits.tick(nowMs);
@@ -196,11 +199,8 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
 
   groupChanged(group: GroupState): void {
     this.#watchers.groupChanged();
-    if (!group.isWritable) {
-      this.#unwritableSinceMs ??= this.#options.nowMs();
-      return;
-    }
-    this.#unwritableSinceMs = undefined;
+    this.#gate.groupChanged(group);
+    if (!group.isWritable) return;
     this.#logins.proposeAll();
     this.#commands.proposeAll();
     this.#context.waits.groupChanged();
@@ -294,11 +294,14 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
         if (client.session === undefined) return this.#notLoggedIn(client, id);
         return this.#lists.begin(client, request);
       case "register":
-        if (!this.#mayPropose(client, id)) return;
-        return void this.#logins.register(client, request);
+        return this.#gate.whenOpen(client, id, () => {
+          void this.#logins.register(client, request);
+        });
       case "login":
         if (this.#isLoggedIn(client, id)) return;
-        return this.#logins.login(client, request);
+        return this.#gate.whenOpen(client, id, () => {
+          this.#logins.login(client, request);
+        });
       case "resume":
         if (this.#isLoggedIn(client, id)) return;
         return this.#logins.resume(client, request);
@@ -369,34 +372,9 @@ export class ChatService implements ClientOwner, CommittedLogEvents {
 
   /** Whether there is room for a write, and anybody to take it; else says so. */
   #mayPropose(client: Client, id: RequestId | undefined): boolean {
-    const { waiting, limits } = this.#context;
-    if (
-      waiting.requests >= limits.waitingRequestsMax ||
-      waiting.bytes >= limits.waitingBytesMax
-    ) {
-      this.#refuse(
-        client,
-        id,
-        new WireError(
-          "busy",
-          `${waiting.requests} requests of ${waiting.bytes} bytes wait at this server`,
-        ),
-      );
-      return false;
-    }
-    const sinceMs = this.#unwritableSinceMs;
-    const forMs = sinceMs === undefined ? 0 : this.#options.nowMs() - sinceMs;
-    if (forMs < limits.holdWritesMs) return true;
-    const waitsFor = this.#log?.group.waitsFor ?? [];
-    this.#refuse(
-      client,
-      id,
-      new WireError(
-        "no-primary",
-        ["The group takes no writes just now", ...waitsFor].join(": "),
-      ),
-    );
-    return false;
+    const { refusal } = this.#gate;
+    if (refusal !== undefined) this.#refuse(client, id, refusal);
+    return refusal === undefined;
   }
 
   #refuse(

@@ -18,6 +18,7 @@ import {
   StateCore,
   type StoredMessage,
 } from "../../../nodes/chat/state_core.ts";
+import type { Log } from "../../../nodes/host/log.ts";
 import { readAnswer } from "../../../protocol/chat_answers.ts";
 import type { ChatAnswer } from "../../../protocol/chat.ts";
 import { WireError } from "../../../protocol/errors.ts";
@@ -125,7 +126,7 @@ export class MemoryNode implements CommittedLog {
     this.service = new ChatService({
       state: this.state,
       passwords: this.passwords,
-      log: SILENT,
+      log: options.log ?? SILENT,
       nowMs: () => world.nowMs,
       wallMs: () => world.wallMs,
       randomHex: (bytes) => world.randomHex(bytes),
@@ -189,6 +190,8 @@ export interface WorldOptions {
   readonly limits?: Partial<ServiceLimits>;
   /** The cluster key. */
   readonly key?: Uint8Array;
+  /** Nobody's by default. */
+  readonly log?: Log;
 }
 
 /** A group of servers, their clients, and the time they live in. */

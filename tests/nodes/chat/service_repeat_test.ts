@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import {
   MemoryWorld,
   PASSWORD,
+  SILENT,
   unwritable,
   writable,
 } from "./service_fixture.ts";
@@ -291,4 +292,83 @@ Deno.test("service: after a snapshot clients are told to list, and open commands
   world.node.commit();
   await world.settle();
   assertEquals(ann.answer(id).n, 3);
+});
+
+Deno.test("service: who registers or logs in while the group takes no writes is told so, not kept waiting", async () => {
+  const world = new MemoryWorld();
+  await world.client("ann");
+  world.node.isDropping = true;
+  world.node.change(unwritable("server-2 is missing"));
+  const login = { type: "login", user: "ann", password: PASSWORD };
+  const register = { type: "register", user: "bob", password: PASSWORD };
+  const held = [login, register].map((request) => {
+    const client = world.connect();
+    return { client, id: client.send(request) };
+  });
+  await world.pass(2_900);
+  for (const { client } of held) assertEquals(client.answers, []);
+  await world.pass(100);
+  const late = [login, register].map((request) => {
+    const client = world.connect();
+    return { client, id: client.send(request) };
+  });
+  await world.settle();
+  for (const { client, id } of [...held, ...late]) {
+    const { code, outcome, retryMs, text } = client.answer(id);
+    assertEquals([code, outcome, retryMs], ["no-primary", "definite", 200]);
+    assert(String(text).includes("server-2 is missing"));
+    assertEquals((await client.ask({ type: "ping" })).type, "ok", "goes on");
+  }
+});
+
+Deno.test("service: who registers or logs in while the group takes no writes goes on when it does", async () => {
+  const world = new MemoryWorld();
+  await world.client("ann");
+  world.node.change(unwritable());
+  const bob = world.connect();
+  const ann = world.connect();
+  const gone = world.connect();
+  const ids = [
+    bob.send({ type: "register", user: "bob", password: PASSWORD }),
+    bob.send({ type: "login", user: "bob", password: PASSWORD }),
+    ann.send({ type: "login", user: "ann", password: PASSWORD }),
+  ];
+  gone.send({ type: "register", user: "eve", password: PASSWORD });
+  gone.drop();
+  await world.pass(2_900);
+  world.node.change(writable());
+  await world.settle();
+  assertEquals(
+    [bob.answer(ids[0]), bob.answer(ids[1]), ann.answer(ids[2])]
+      .map(({ type, user }) => [type, user]),
+    [["ok", "bob"], ["ok", "bob"], ["ok", "ann"]],
+  );
+  assertEquals(world.node.state.users.byName("eve"), undefined);
+});
+
+Deno.test("service: a group that takes no writes for a second is a line in the log, and so is its end", async () => {
+  const lines: string[] = [];
+  const log = {
+    ...SILENT,
+    info: (text: string) => lines.push(`info ${text}`),
+    warn: (text: string) => lines.push(`warn ${text}`),
+  };
+  const world = new MemoryWorld({ log });
+  const missing = "a majority of the voters; missing: lab2, lab3";
+  world.node.change(unwritable(missing));
+  await world.pass(900);
+  world.node.change(writable());
+  await world.pass(5_000);
+  assertEquals(lines, [], "a change of the view is none");
+  world.node.change(unwritable(missing));
+  await world.pass(1_000);
+  const warning = `warn Takes no writes: waits for ${missing}`;
+  assertEquals(lines, [warning]);
+  await world.pass(60_000);
+  world.node.change(unwritable("a majority of the voters; missing: lab3"));
+  await world.pass(1_000);
+  assertEquals(lines, [warning], "once");
+  world.node.change(writable());
+  await world.pass(1_000);
+  assertEquals(lines, [warning, "info Takes writes again"]);
 });
