@@ -18,6 +18,7 @@ import {
   openFinder,
   type Sighting,
 } from "../host/discovery/finder.ts";
+import { formatChoice } from "../host/discovery/discover_flags.ts";
 import type { Log } from "../host/log.ts";
 import { StartError } from "../host/process.ts";
 import type { Peer } from "../../election/membership.ts";
@@ -26,6 +27,9 @@ import type { PeerAddress, PeerLinks } from "./peers.ts";
 
 /** A node that is in no view, not linked and not heard of for so long is dialled no more. */
 const UNHEARD_MS_MAX = 20_000;
+
+/** How often the operator is told that nobody can be asked. */
+const WAIT_SAID_MS = 60_000;
 
 /** Nodes remembered that there was no room for. */
 const CROWD_MAX = 2 * NODES_MAX;
@@ -68,6 +72,9 @@ export class GroupDiscovery {
   #group: StoreId | undefined;
   #told = "";
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Since when there is nobody to be asked; undefined if there is, or was. */
+  #waitsSinceMs: number | undefined;
+  #waitSaidMs = -Infinity;
   #isClosed = false;
 
   /** @throws {StartError} Another program keeps the port of questions to itself. */
@@ -96,9 +103,43 @@ export class GroupDiscovery {
       : undefined;
   }
 
-  /** Asks for the first time. */
+  /**
+   * Asks for the first time. Without a group nothing else happens while there
+   * is nobody to be asked: a group founded behind a mistyped name would be a
+   * rival of the one that was meant.
+   */
   start(): void {
     const group = this.#options.ownGroup();
+    if (group !== undefined) return this.#begin(group);
+    this.#waitsSinceMs = performance.now();
+    this.#await();
+  }
+
+  #await(): void {
+    if (this.#isClosed || this.#waitsSinceMs === undefined) return;
+    this.#finder.ask();
+    if (this.#finder.isReady) return this.#begin(undefined);
+    this.#sayWait(this.#waitsSinceMs);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#await(), DISCOVERY_TIMING.askMs);
+  }
+
+  #sayWait(sinceMs: number): void {
+    const nowMs = performance.now();
+    // A resolver takes its time.
+    if (nowMs - sinceMs < DISCOVERY_TIMING.foundMs) return;
+    if (nowMs - this.#waitSaidMs < WAIT_SAID_MS) return;
+    this.#waitSaidMs = nowMs;
+    const { where, log } = this.#options;
+    log.warn(
+      `"--discover ${
+        formatChoice(where)
+      }" has no address to ask at: waits for one, and founds no group before`,
+    );
+  }
+
+  #begin(group: OwnGroup | undefined): void {
+    this.#waitsSinceMs = undefined;
     this.#group = group?.id;
     this.#told = wordOf(group);
     this.#step({ kind: "start", group });
@@ -109,6 +150,7 @@ export class GroupDiscovery {
     if (this.#isClosed) return;
     const group = this.#options.ownGroup();
     if (group === undefined) return;
+    if (this.#waitsSinceMs !== undefined) this.#begin(undefined);
     if (this.#group === undefined) {
       this.#group = group.id;
       this.#options.peers.regroup(group.id);
@@ -139,6 +181,7 @@ export class GroupDiscovery {
 
   #sighted({ advert, peers }: Sighting): void {
     if (this.#isClosed) return;
+    if (this.#waitsSinceMs !== undefined) this.#begin(undefined);
     this.groupChanged();
     if (this.#heardMs.has(advert.id)) {
       this.#heardMs.set(advert.id, performance.now());

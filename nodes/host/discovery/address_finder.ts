@@ -39,6 +39,7 @@ export interface AddressSource {
 
 /** Asks each address in turn, over a connection that shows the key first. */
 export class AddressFinder implements Finder {
+  isReady = false;
   readonly #options: FinderOptions;
   readonly #source: AddressSource;
   readonly #greeting: Greeting;
@@ -91,6 +92,7 @@ export class AddressFinder implements Finder {
     const all = await this.#source.list();
     this.#isListing = false;
     const addresses = all.slice(0, ADDRESSES_ASKED_MAX);
+    if (addresses.length > 0) this.isReady = true;
     for (const said of this.#said.keys()) {
       if (!addresses.some((address) => formatAddress(address) === said)) {
         this.#said.delete(said);

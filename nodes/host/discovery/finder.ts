@@ -45,6 +45,8 @@ export interface FinderCounters {
 export interface Finder {
   /** Sends a question on every way; what comes of it is sighted later. Never throws. */
   ask(): void;
+  /** Whether there is or was anybody to be asked: a name may have no address yet. */
+  readonly isReady: boolean;
   readonly counters: FinderCounters;
   /** Nothing is sighted from here on. */
   close(): void;

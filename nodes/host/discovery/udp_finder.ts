@@ -59,6 +59,7 @@ interface Way {
 
 /** Questions on every network, each with a nonce of its own; answers come back to the socket that asked. */
 export class UdpFinder implements Finder {
+  readonly isReady = true;
   readonly #options: FinderOptions;
   readonly #where: Extract<DiscoverWhere, { kind: "udp" }>;
   readonly #now: () => number;

@@ -1,12 +1,18 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertGreater, assertMatch } from "@std/assert";
 import {
   GroupDiscovery,
   type GroupDiscoveryOptions,
 } from "../../../nodes/chat/group_discovery.ts";
+import type { Address } from "../../../protocol/address.ts";
+import {
+  DISCOVERY_TIMING,
+  type OwnGroup,
+} from "../../../election/discovery_contract.ts";
 import { until } from "../../process/until.ts";
 import { advertOf } from "../../protocol/discovery_messages.ts";
 import { AnsweringDoor } from "../host/discovery/answering_door.ts";
 import { KeptLog } from "../host/discovery/lan.ts";
+import { freePort } from "../host/loopback.ts";
 
 const STORE = "00000000000000c2";
 
@@ -72,4 +78,52 @@ Deno.test("group discovery: a node that there was no room for is met once there 
     () => live.discovery.counters.finder.sighted > sighted + 2,
   );
   assertEquals(live.met, ["server-1"]);
+});
+
+Deno.test("group discovery: while there is nobody to be asked no group is founded, and that is said", async () => {
+  const nobody = { host: "127.0.0.1", port: freePort() };
+  const addresses: Address[] = [];
+  using waiting = new LiveDiscovery({ where: { kind: "static", addresses } });
+  using asking = new LiveDiscovery({
+    where: { kind: "static", addresses: [nobody] },
+  });
+  // So long that one that did not wait would have founded by now.
+  await until("the other founds twice", () => asking.founded === 2);
+  assertEquals(waiting.founded, 0);
+  assertEquals(waiting.log.lines.length, 1);
+  assertMatch(waiting.log.lines[0].message, /has no address to ask at/);
+  addresses.push(nobody);
+  const startMs = performance.now();
+  await until("it founds", () => waiting.founded === 1);
+  assertGreater(performance.now() - startMs, DISCOVERY_TIMING.foundMs);
+});
+
+Deno.test("group discovery: who waits for an address belongs to the group that takes it in", async () => {
+  const groups: OwnGroup[] = [];
+  const regrouped: string[] = [];
+  using waiting = new LiveDiscovery({
+    where: { kind: "static", addresses: [] },
+    ownGroup: () => groups.at(0),
+    peers: {
+      ...{ meet: () => true, forget: () => {}, states: [] },
+      regroup: (id) => regrouped.push(id),
+    },
+  });
+  groups.push({
+    ...{ id: "00000000000000d1", isVoid: true, isAppliedVoid: true },
+    ...{ isActive: true, isLeader: false, hasWitness: false },
+    isIndispensable: false,
+    epoch: { counter: 1, store: "00000000000000d1" },
+    leader: { id: "server-1", kind: "server", priority: 0 },
+  });
+  waiting.discovery.groupChanged();
+  assertEquals(regrouped, [groups[0].id]);
+  using asking = new LiveDiscovery({
+    where: {
+      kind: "static",
+      addresses: [{ host: "127.0.0.1", port: freePort() }],
+    },
+  });
+  await until("the other founds twice", () => asking.founded === 2);
+  assertEquals([waiting.founded, waiting.log.lines], [0, []]);
 });
