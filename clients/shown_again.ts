@@ -38,7 +38,8 @@ export async function showAgain(
     if (shown === "stop") return code;
     code = shown.code;
     if (redraws) {
-      const at = new Date().toLocaleTimeString();
+      // As logs say it, wherever this runs: 22:35:03.
+      const at = new Date().toTimeString().slice(0, 8);
       // Over what stands there: to clear it all first would flicker.
       const lines = [...shown.lines, "", `${at}, Ctrl-C ends this`]
         .map((line) => `${line}\x1b[K\n`).join("");

@@ -50,9 +50,14 @@ async function lookOnce(flags: StatusFlags, log: Log): Promise<Shown> {
   return {
     lines: json
       ? [escapeJson(JSON.stringify({ time: Date.now(), ...report, answers }))]
-      : formatReport(report),
+      : formatReport(report, flags.watch ? columnsMax() : Infinity),
     code: report.isWritable ? EXIT_WRITABLE : EXIT_NOT_WRITABLE,
   };
+}
+
+/** As wide as the terminal: a row that wraps is hard to follow from one second to the next. */
+function columnsMax(): number {
+  return Deno.stdout.isTerminal() ? Deno.consoleSize().columns : Infinity;
 }
 
 /** Whom to ask, and what an operator should know of how they were found. */

@@ -116,15 +116,25 @@ const COLUMNS: readonly Column[] = [
 
 const REASON_CHARACTERS_MAX = 100;
 
-/** Lines for a terminal or a file, without escape sequences. */
-export function formatReport(report: StatusReport): string[] {
+/**
+ * Lines for a terminal or a file, without escape sequences.
+ *
+ * @param columnsMax What of the table is wider is cut off; sentences are not.
+ */
+export function formatReport(
+  report: StatusReport,
+  columnsMax = Infinity,
+): string[] {
+  const cut = (line: string) =>
+    line.length > columnsMax ? `${line.slice(0, columnsMax - 1)}…` : line;
+  const table = report.rows.length > 0
+    ? tableLines(COLUMNS, report.rows.map(cellsOf))
+    : [];
   return [
-    summary(report),
-    ...report.rows.length > 0
-      ? ["", ...tableLines(COLUMNS, report.rows.map(cellsOf))]
-      : [],
-    ...report.remarks.length > 0 ? ["", ...report.remarks] : [],
-  ].map(escapeText);
+    escapeText(summary(report)),
+    ...table.length > 0 ? ["", ...table.map(escapeText).map(cut)] : [],
+    ...report.remarks.length > 0 ? ["", ...report.remarks.map(escapeText)] : [],
+  ];
 }
 
 function summary(report: StatusReport): string {

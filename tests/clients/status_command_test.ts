@@ -2,6 +2,7 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { formatOk } from "../../protocol/chat_answers.ts";
 import type { NodeStatus } from "../../protocol/status.ts";
 import { canned } from "../nodes/chat/canned_status.ts";
+import { Terminal, terminalTest } from "./terminal.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 const NOBODY = "127.0.0.1:1"; // needs root to listen at; nothing here does
@@ -159,3 +160,21 @@ Deno.test("skein status: --json is one object, --watch one a second until Ctrl-C
   assertEquals(lines.every((line) => JSON.parse(line).isWritable), true);
   assertEquals((await watch.status).code, 0);
 });
+
+terminalTest(
+  "skein status: --watch on a terminal keeps a row to a line, and says the time as logs do",
+  async () => {
+    await using server = new CannedServer(ok(canned()));
+    await using terminal = new Terminal([
+      ...["sh", "-c", 'stty cols 60; exec "$@"', "sh"],
+      ...[Deno.execPath(), "run", "--quiet", "-A", MAIN, "client", "status"],
+      ...["-c", server.address, "--watch"],
+    ]);
+    await terminal.types("\x03", /\d\d:\d\d:\d\d, Ctrl-C ends this/);
+    assertEquals((await terminal.ended()).code, 0);
+    const row = terminal.outputText().split("\n").find((line) =>
+      line.startsWith("server-3 ")
+    );
+    assertMatch(row ?? "", /^.{59}…\x1b\[K\r$/);
+  },
+);

@@ -166,6 +166,9 @@ Deno.test("status: nobody answers", () => {
   const report = statusReport([{ address: "h:1", problem: "No route" }]);
   assertEquals(report.isWritable, false);
   assertEquals(formatReport(report)[0], "No server answers");
+  const [, , headings, row] = formatReport(report, 30);
+  assertEquals([headings.length, row.length], [30, 30]);
+  assertEquals(row.at(-1), "…");
   assertStringIncludes(formatReport(report)[3], "does not answer: No route");
 });
 
