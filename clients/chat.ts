@@ -202,7 +202,9 @@ class Chatter {
       this.#group = group.id;
       this.#progressMs = performance.now();
       this.#say(group.text);
-      this.#opened.log.info(group.text);
+      // At the end of a pipe nobody sees which one it was.
+      const isWarned = group.isOneOfSeveral && this.#terminal === undefined;
+      this.#opened.log[isWarned ? "warn" : "info"](group.text);
       this.#found(group.addresses);
     }
     await this.#login(undefined);
@@ -464,10 +466,14 @@ class Chatter {
     }
     this.#interruptedMs = nowMs;
     const { openCount } = this.#core;
-    if (openCount === 0) return this.#finish(EXIT_ALL);
-    this.#complain(
-      `Waiting for ${openCount} requests under way; Ctrl-C again gives them up`,
-    );
+    if (openCount === 0) {
+      // Who has logged in and waits for nothing has done what he came for.
+      return this.#finish(this.#user === "" ? EXIT_INTERRUPTED : EXIT_ALL);
+    }
+    const what = openCount === 1
+      ? "1 request under way; Ctrl-C again gives it up"
+      : `${openCount} requests under way; Ctrl-C again gives them up`;
+    this.#complain(`Waiting for ${what}`);
     setTimeout(() => this.#finish(EXIT_NOT_ALL), INTERRUPT_WAIT_MS);
     this.#step({ kind: "end" });
   }

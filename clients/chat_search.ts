@@ -23,7 +23,9 @@ export interface ChatGroup {
   readonly id: StoreId;
   /** Client ports, the leader's first. */
   readonly addresses: readonly Address[];
-  /** What somebody who types should know: which group, and of which others. */
+  /** Whether there is another that it could be. */
+  readonly isOneOfSeveral: boolean;
+  /** What somebody should know: which group, and of which others. */
   readonly text: string;
 }
 
@@ -113,7 +115,12 @@ export function chosenGroup({ groups }: FoundNodes): ChatGroup | undefined {
       others.map(describeGroup).join(" and ")
     }`;
   const text = `${which}${openness}`;
-  return { id: group.id, addresses: clientAddresses(group), text };
+  return {
+    id: group.id,
+    addresses: clientAddresses(group),
+    isOneOfSeveral: others.length > 0,
+    text,
+  };
 }
 
 function advice(

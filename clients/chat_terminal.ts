@@ -122,6 +122,10 @@ export class ChatTerminal {
   #closed(): void {
     const wasClosed = this.#isClosed;
     this.#isClosed = true;
+    // What comes next, a shell's prompt, begins a line. A secret ends its own.
+    if (this.#question !== undefined && !this.#isSecret) {
+      process.stdout.write("\n");
+    }
     this.#question?.(undefined);
     this.#question = undefined;
     if (!wasClosed) this.#events.onEnd();

@@ -1,4 +1,9 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
 import { namespaceTests } from "../namespace.ts";
 import { LiveGroup } from "../nodes/chat/live_service.ts";
 import { canned } from "../nodes/chat/canned_status.ts";
@@ -155,7 +160,7 @@ namespaceTests({ file: import.meta.url }, () => {
     async () => {
       await using terminal = new Terminal(command());
       await terminal.types(CTRL_C, /Looking for a chat group …/);
-      assertEquals((await terminal.ended()).code, 0);
+      assertEquals((await terminal.ended()).code, 130);
       await using other = new Terminal(command());
       await other.types(CTRL_D, /Looking for a chat group …/);
       assertEquals((await other.ended()).code, 1);
@@ -172,6 +177,16 @@ namespaceTests({ file: import.meta.url }, () => {
       await using terminal = new Terminal(command());
       await terminal.shows(/2 groups answer: taking the group of a [^]*Name: /);
       assertStringIncludes(terminal.outputText(), "before the group of z");
+      const { code, messages } = await chat("@ann hi\n", REGISTER);
+      assertEquals([code, messages.length], [0, 1]);
+      assertStringIncludes(
+        messages[0],
+        "2 groups answer: taking the group of a",
+      );
+      // The shell's prompt begins a line of its own.
+      await terminal.feed(encode(CTRL_C));
+      assertEquals((await terminal.ended()).code, 130);
+      assertMatch(terminal.outputText(), /Name: [^\n]*\n$/);
     },
   );
 
