@@ -272,7 +272,9 @@ export function checkNewPassword(password: string): void {
   if (password.length >= PASSWORD_CHARACTERS_MIN) return;
   throw new WireError(
     "invalid-password",
-    `Cannot take a password of ${password.length} characters: wanted ${PASSWORD_CHARACTERS_MIN} or more`,
+    `Cannot take a password of ${password.length} character${
+      password.length === 1 ? "" : "s"
+    }: wanted ${PASSWORD_CHARACTERS_MIN} or more`,
   );
 }
 

@@ -153,11 +153,18 @@ export function wholeNumber(
   return {
     metavar: "N",
     parse: (text) => {
-      if (!/^\d{1,9}$/.test(text)) {
-        throw new RangeError(`"${text}" is not a whole number`);
+      if (/^-\d{1,9}$/.test(text)) {
+        const value = -Infinity;
+        refuseOutside({ text, value, format: String }, bounds);
       }
-      refuseOutside({ text, value: Number(text), format: String }, bounds);
-      return Number(text);
+      if (!/^\d{1,9}$/.test(text)) {
+        throw new RangeError(
+          `"${text}" is not a whole number, wanted ${bounds.min} to ${bounds.max}`,
+        );
+      }
+      const value = Number(text);
+      refuseOutside({ text, value, format: String }, bounds);
+      return value;
     },
     format: String,
   };

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import {
+  checkNewPassword,
   checkText,
   PASSWORD_BYTES_MAX,
   readRequest,
@@ -133,6 +134,18 @@ Deno.test("chat: what is no request is refused, and says which it was where that
   ];
   for (const [line, code, id] of table) {
     assertEquals(refused(line, code).id, id, line);
+  }
+});
+
+Deno.test("chat: a short password is refused with its length, in whole words", () => {
+  for (
+    const [password, length] of [["x", "1 character"], ["xx", "2 characters"]]
+  ) {
+    assertThrows(
+      () => checkNewPassword(password),
+      WireError,
+      `Cannot take a password of ${length}: wanted 8 or more`,
+    );
   }
 });
 

@@ -144,7 +144,7 @@ Deno.test("flag values: numbers, words, names and paths", () => {
     ["65", "is out of range"],
     ["", "is not a whole number"],
     ["1.0", "is not a whole number"],
-    ["-1", "is not a whole number"],
+    ["-1", '"-1" is out of range, wanted 1 to 64'],
   ]);
   accept(print, [["full", "full"], ["none", "none"]]);
   refuse(print, [
