@@ -123,10 +123,13 @@ export class Progress {
     if (!this.#isReading) return;
     this.#isReading = false;
     if (this.#mode !== "stream" || from !== this.#next) return this.#pump();
-    // The log may have been compacted since the read began.
+    // The log may have been compacted since the read began; or the read is one of
+    // an earlier view that this node led, and what it found was replaced since.
     const { log } = this.#context;
     const last = entries.at(-1);
-    if (last === undefined || from <= log.base.index) return this.#pump();
+    if (last === undefined || from <= log.base.index || !log.has(last)) {
+      return this.#pump();
+    }
     let bytes = 0;
     for (const { command } of entries) bytes += command.length;
     this.#send({
