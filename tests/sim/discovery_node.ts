@@ -1,7 +1,7 @@
 /** What looks for a group in a simulated process: the production core, wired as in `nodes/chat`. */
 
 import type { Address } from "../../protocol/address.ts";
-import type { Advert } from "../../protocol/discovery.ts";
+import type { Advert, AdvertGroup } from "../../protocol/discovery.ts";
 import type { StoreId } from "../../protocol/epoch.ts";
 import { DiscoveryCore } from "../../election/discovery.ts";
 import type {
@@ -48,6 +48,8 @@ export class SimulatedDiscovery implements Companion, Antenna {
   #told: OwnGroup | undefined;
   /** Groups that were heard of, and when. */
   readonly #heardMs = new Map<StoreId, number>();
+  /** Since when groups are said to be empty and not to work. */
+  readonly #lameSinceMs = new Map<StoreId, number>();
   /** Groups that are said to hold something, or to be meant. */
   readonly #kept = new Set<StoreId>();
   /** The group of each node that was heard of, by its own last word. */
@@ -142,6 +144,7 @@ export class SimulatedDiscovery implements Companion, Antenna {
     if (advert.group !== undefined) {
       this.#heardMs.set(advert.group.id, this.#node.nowMs);
       if (!advert.group.isVoid) this.#kept.add(advert.group.id);
+      this.#noteLame(advert.group);
     }
     this.#around.world.note(() =>
       `${this.#node.name} hears ${advert.id} ${
@@ -240,12 +243,23 @@ export class SimulatedDiscovery implements Companion, Antenna {
     }
   }
 
+  /** Empty groups that do not work may be passed over after a while. */
+  #noteLame({ id, isVoid, isWorking }: AdvertGroup): void {
+    if (!isVoid || isWorking) this.#lameSinceMs.delete(id);
+    else if (!this.#lameSinceMs.has(id)) {
+      this.#lameSinceMs.set(id, this.#node.nowMs);
+    }
+  }
+
   /** Whether a group was heard of in one of the last questions, and somebody is in it. */
   #hasHeard(group: StoreId): boolean {
-    const { askMs, foundMs } = this.#around.discoveryTiming;
+    const { askMs, foundMs, calmMs } = this.#around.discoveryTiming;
+    const { nowMs } = this.#node;
     const heardMs = this.#heardMs.get(group) ?? -Infinity;
-    const isThere = [...this.#groups.values()].includes(group);
-    return isThere && this.#node.nowMs - heardMs < Math.min(foundMs, 4 * askMs);
+    const lameSinceMs = this.#lameSinceMs.get(group) ?? Infinity;
+    return [...this.#groups.values()].includes(group) &&
+      nowMs - lameSinceMs < calmMs &&
+      nowMs - heardMs < Math.min(foundMs, 4 * askMs);
   }
 
   /** Only what has ended may be given up, or a group loses a voter that it counts on. */
@@ -253,7 +267,7 @@ export class SimulatedDiscovery implements Companion, Antenna {
     const { groupId, name } = this.#node;
     this.#around.world.note(() => `${name} gives up: ${reason}`);
     const checker = this.#around.checkerOf(groupId);
-    const mayGiveUp = checker.isDissolved ||
+    const mayGiveUp = checker.isDissolved || checker.isGivenUp ||
       !checker.hasHeldData && this.#ownGroup()?.isIndispensable === true;
     if (!mayGiveUp) this.#fail(`gives up group ${groupId}, which goes on`);
     checker.isGivenUp = true;
