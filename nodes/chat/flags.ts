@@ -74,7 +74,7 @@ const table = {
     value: address({ defaultHost: "0.0.0.0", portMin: 0 }),
     defaultText: `its CLIENT_PORT, else ${CLIENT_PORT}`,
     about:
-      "Where people come in, with skein chat or nc; a bare port listens at 0.0.0.0.",
+      "Where people come in, with skein chat or nc; a bare port listens at 0.0.0.0. Where nothing is configured, a port in use is passed over for one of the next.",
     variable: "SKEIN_LISTEN",
   }),
   clients: defaultFlag({

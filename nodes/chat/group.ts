@@ -73,32 +73,12 @@ export function remarksOn(nodes: readonly GroupNode[]): GroupRemarks {
       }`,
     );
   }
-  return { survival: survivalOf(size), warnings };
+  return { survival: survivalOf(nodes), warnings };
 }
 
-/** Whether a host is of this machine alone. */
-export function isLoopbackHost(host: string): boolean {
-  return /^127\.\d+\.\d+\.\d+$/.test(host) || host === "::1" ||
-    host.toLowerCase() === "localhost";
-}
-
-interface GroupSize {
-  readonly servers: number;
-  readonly witnesses: number;
-}
-
-function sizeOf(nodes: readonly GroupNode[]): GroupSize {
-  const servers = nodes.filter(({ kind }) => kind === "server").length;
-  return { servers, witnesses: nodes.length - servers };
-}
-
-/** How many nodes may die, whichever they are. */
-function survivedLosses({ servers, witnesses }: GroupSize): number {
-  const minority = Math.floor((servers + witnesses - 1) / 2);
-  return Math.min(minority, servers - 1);
-}
-
-function survivalOf(size: GroupSize): string {
+/** Says how many of these voters may die, and what would make it more. */
+export function survivalOf(nodes: readonly { kind: NodeKind }[]): string {
+  const size = sizeOf(nodes);
   const { servers, witnesses } = size;
   const losses = survivedLosses(size);
   const voters = count(servers + witnesses, "voter");
@@ -113,6 +93,28 @@ function survivalOf(size: GroupSize): string {
     ? `survives any ${losses}`
     : `survives ${count(losses, "loss")}`;
   return `${group}: ${survives}${advice(size)}`;
+}
+
+/** Whether a host is of this machine alone. */
+export function isLoopbackHost(host: string): boolean {
+  return /^127\.\d+\.\d+\.\d+$/.test(host) || host === "::1" ||
+    host.toLowerCase() === "localhost";
+}
+
+interface GroupSize {
+  readonly servers: number;
+  readonly witnesses: number;
+}
+
+function sizeOf(nodes: readonly { kind: NodeKind }[]): GroupSize {
+  const servers = nodes.filter(({ kind }) => kind === "server").length;
+  return { servers, witnesses: nodes.length - servers };
+}
+
+/** How many nodes may die, whichever they are. */
+function survivedLosses({ servers, witnesses }: GroupSize): number {
+  const minority = Math.floor((servers + witnesses - 1) / 2);
+  return Math.min(minority, servers - 1);
 }
 
 /** With a witness less than servers, all servers but one may die. */

@@ -11,7 +11,6 @@ import { readClusterKey } from "../host/cluster_key.ts";
 import {
   DISCOVER_UDP,
   discoverFlags,
-  formatChoice,
 } from "../host/discovery/discover_flags.ts";
 import type { DiscoverWhere } from "../host/discovery/finder.ts";
 import { readEnvironmentFile } from "../host/environment_file.ts";
@@ -124,7 +123,8 @@ export const groupFlags = {
     value: address({ defaultHost: "0.0.0.0", portMin: 0 }),
     defaultText:
       "the port that the group knows it by, at 0.0.0.0, or loopback where it is known by that",
-    about: "Where to let the other nodes of the group in.",
+    about:
+      "Where to let the other nodes of the group in. Where nothing is configured, a port in use is passed over for one of the next.",
     variable: "SKEIN_LISTEN_REPLICA",
   }),
   data: optionalFlag({
@@ -198,7 +198,7 @@ export function readNodeSettings(
     const { self } = found;
     const remarks = found.discover === undefined
       ? remarksOn(found.group)
-      : { survival: lookingFor(found.discover), warnings: [] };
+      : undefined;
     const { key, warnings } = readClusterKey(flags);
     return {
       kind: place.kind,
@@ -217,8 +217,10 @@ export function readNodeSettings(
       admin: values.admin,
       logLevel: values.logLevel,
       exitWithParent: values.exitWithParent,
-      notices: [...found.notices, remarks.survival],
-      warnings: [...warnings, ...remarks.warnings],
+      notices: remarks === undefined
+        ? found.notices
+        : [...found.notices, remarks.survival],
+      warnings: [...warnings, ...remarks?.warnings ?? []],
     };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
@@ -278,12 +280,6 @@ function unknownGroup(
     { host: ANYWHERE, port: kind === "server" ? REPLICA_PORT : WITNESS_PORT };
   const self: GroupNode = { id: flags.values.id ?? "", kind, address };
   return { self, group: [], notices: [], discover };
-}
-
-function lookingFor(discover: DiscoverWhere): string {
-  return `No group is configured: looking for one, "--discover ${
-    formatChoice(discover)
-  }"`;
 }
 
 /** The group that `--server` and `--witness` name. */

@@ -25,6 +25,7 @@ import { DiskUsage } from "./disk_usage.ts";
 import type { FrameLink } from "./frame_link.ts";
 import { GroupDiscovery } from "./group_discovery.ts";
 import type { NodeSettings } from "./group_flags.ts";
+import { Introduction } from "./introduction.ts";
 import { type ChatCounters, registerChatMetrics } from "./metrics.ts";
 import { PeerLinks } from "./peers.ts";
 import { Replica } from "./replica.ts";
@@ -89,6 +90,7 @@ export class GroupNode {
   #admin: Admin | undefined;
   readonly #self: Omit<Peer, "group">;
   readonly #discovery: GroupDiscovery | undefined;
+  readonly #introduction: Introduction;
   #hasEnded = false;
   /** Since when and when last the group said that another process is this node. */
   #told = { sinceMs: -Infinity, lastMs: -Infinity };
@@ -98,6 +100,7 @@ export class GroupNode {
     this.#parts = parts;
     const { settings, kind, acceptor, priority, isSticky } = parts;
     this.#disk = new DiskUsage(settings.data);
+    this.#introduction = new Introduction(settings, parts.opened.log);
     const { incarnation } = parts;
     const { id, timing } = settings;
     const { store } = acceptor;
@@ -125,6 +128,7 @@ export class GroupNode {
         groupChanged: (state) => {
           if (state.view !== this.#view) this.#viewSinceMs = performance.now();
           this.#view = state.view;
+          this.#introduction.viewChanged(state.view);
           this.#discovery?.groupChanged();
           parts.events.groupChanged(state);
         },
@@ -211,6 +215,7 @@ export class GroupNode {
   /** Says what was found and where it listens. */
   announce(more: Readonly<Record<string, unknown>>): void {
     const { settings, opened: { log }, acceptor } = this.#parts;
+    this.#introduction.start(acceptor.state.accepted?.group);
     for (const warning of settings.warnings) log.warn(warning);
     for (const notice of settings.notices) log.info(notice);
     this.#discovery?.start();

@@ -48,7 +48,7 @@ export function discoverChoice(
   { dnsPort }: Pick<DiscoverFlagOptions, "dnsPort">,
 ): FlagValue<DiscoverChoice> {
   return {
-    metavar: "static|dns:NAME|udp[:GROUP]",
+    metavar: "static|dns:NAME[:PORT]|udp[:GROUP[:PORT]]",
     parse: (text) => {
       const [kind, first, second, ...more] = text.split(":");
       if (more.length === 0) {
