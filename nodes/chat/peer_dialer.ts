@@ -58,6 +58,13 @@ export interface PeerDialerOptions {
   onIdTaken(text: string): void;
 }
 
+/** This node said what is no longer so: the next attempt says what is. */
+export class StaleAttempt extends WireError {
+  constructor() {
+    super("link-lost", "This node has got a group meanwhile");
+  }
+}
+
 /** Dials one node for as long as there is no link to it. */
 export class PeerDialer {
   /** Why there is no link. */
@@ -154,12 +161,15 @@ export class PeerDialer {
     this.problem = error.message;
     const isTheirs = error instanceof PeerError;
     const isDefinite = error.outcome === "definite";
-    log.say(isDefinite ? "warn" : "info", id, {
-      message: isTheirs
-        ? `"${id}" refuses this node: ${error.message}`
-        : `Cannot reach "${id}": ${error.message}`,
-      fields: { address: formatAddress(address), code: error.code },
-    });
+    // Nothing is wrong with a node that was not told the newest in time.
+    if (!(error instanceof StaleAttempt)) {
+      log.say(isDefinite ? "warn" : "info", id, {
+        message: isTheirs
+          ? `"${id}" refuses this node: ${error.message}`
+          : `Cannot reach "${id}": ${error.message}`,
+        fields: { address: formatAddress(address), code: error.code },
+      });
+    }
     if (isConnectionRefused(error)) this.#refused();
     if (isTheirs && error.code === "id-taken") onIdTaken(error.message);
     this.#schedule(isDefinite ? waits.refusedRedialMs : this.#redialMs());

@@ -32,6 +32,7 @@ import {
   DEFAULT_PEER_WAITS,
   PeerDialer,
   type PeerWaits,
+  StaleAttempt,
 } from "./peer_dialer.ts";
 import {
   checkEpochs,
@@ -383,9 +384,7 @@ export class PeerLinks {
       const hello = this.#readHello(
         await readFirst(link, this.#waits.helloWaitMs),
       );
-      if (this.#options.hello().group !== said.group) {
-        throw new WireError("link-lost", "This node has got a group meanwhile");
-      }
+      if (this.#options.hello().group !== said.group) throw new StaleAttempt();
       const joined = { link, hello, peer: link.peer, isDialed: true };
       const replaced = this.#check(joined);
       // From here on it is a link and no attempt any more.

@@ -149,3 +149,18 @@ Deno.test("peers: who lets people in everywhere is told to them where it is link
     assertEquals(a.links.clientAddressOf(B), wanted);
   }
 });
+
+Deno.test("peers: an attempt that was made before this node got a group is no trouble to tell", async () => {
+  let asked = 0;
+  // It gets its group once it has said to b that it has none.
+  const hello = () => {
+    asked += 1;
+    return { ...helloOf(A), group: asked > 2 ? G : undefined };
+  };
+  await using a = new PeerNode({ id: "a", store: A }, { hello });
+  await using b = new PeerNode({ id: "b", store: B });
+  a.links.meet(b.asPeer);
+  await a.untilFate(B, ["up"]);
+  assertEquals(b.fate(A)[0], "up", "the first attempt came to its end");
+  assertEquals(a.log.with("Cannot reach"), []);
+});
