@@ -208,7 +208,8 @@ export class Listener {
       );
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      this.#noteRefusal(conn, error);
+      // Whoever has gone was not refused: it stopped, or was late itself.
+      if (error.code !== "link-lost") this.#noteRefusal(conn, error);
       this.release();
     } finally {
       this.#waiting.delete(conn);

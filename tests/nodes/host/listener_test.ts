@@ -294,6 +294,20 @@ Deno.test("listener: refused and broken connections take nobody's place", async 
   assertEquals(door.links.length, 1);
 });
 
+Deno.test("listener: who goes in the middle of its handshake is not refused, and is no warning", async () => {
+  await using door = new Door({ connectionsMax: 1 });
+  for (let i = 0; i < 3; i++) {
+    const conn = await door.connect(PREFACE.slice());
+    await conn.closeWrite();
+    await readToEnd(conn);
+    closeOnce(conn);
+    await roundTrips();
+  }
+  await door.dial();
+  assertEquals(door.listener.refused, 0);
+  assertEquals(door.log.warnings, []);
+});
+
 Deno.test("listener: many refusals are all counted, and few of them logged", async () => {
   await using door = new Door({ lines: "none" });
   await Promise.all(
