@@ -3,11 +3,13 @@
 import type { StoreId } from "../../protocol/epoch.ts";
 import type { View } from "../../protocol/view.ts";
 import { HistoryRecorder } from "../history/history.ts";
+import { ownGroup } from "../../nodes/chat/own_advert.ts";
 import { ChatChecker, sketch } from "./chat_checker.ts";
 import type { SimulatedClient } from "./chat_client.ts";
 import type { SimulatedDisk } from "./chat_disk.ts";
 import { canGoOn, newestAccepted } from "./chat_faults.ts";
 import type { SimulatedReplica } from "./chat_node.ts";
+import { decodeCommand } from "./chat_state.ts";
 import { missingOf } from "./chat_whole.ts";
 import type { SimulatedDiscovery } from "./discovery_node.ts";
 import type { World } from "./world.ts";
@@ -110,19 +112,24 @@ export class DiscoveryChecker {
   }
 
   /**
-   * Whether those that live must become whole: each group that goes on has a
-   * majority, and of each that has ended somebody lives who says so.
+   * Whether those that live must become whole: each group goes on, or has ended
+   * and somebody lives who says so, or is empty and is given up for another.
    */
   mustLive({ living }: Pick<Fleet, "living">): boolean {
-    if (!living.some(({ kind }) => kind === "server")) return false;
+    const stuck: SimulatedReplica[] = [];
     for (const [group, nodes] of this.groupsOf(living)) {
       const isTold = living.some(({ disk }) => disk.dissolved.includes(group));
-      if (this.of(group).isDissolved && isTold) continue;
+      const { isDissolved, isGivenUp, hasHeldData } = this.of(group);
+      if ((isDissolved || isGivenUp) && isTold) continue;
       const newest = newestAccepted(nodes);
       // The founder may have forgotten the view that others have.
-      if (newest === undefined || !canGoOn(newest, living)) return false;
+      if (newest !== undefined && canGoOn(newest, living)) continue;
+      if (hasHeldData || !nodes.some(mayGiveUp)) return false;
+      stuck.push(...nodes);
     }
-    return true;
+    return living.some((node) =>
+      node.kind === "server" && !stuck.includes(node)
+    );
   }
 
   /** Whether its group goes on without it and its vote. */
@@ -196,6 +203,23 @@ export class DiscoveryChecker {
       checker.checkHistory(historyOf(group, { clients, history }));
     }
   }
+}
+
+/** Nothing can be in its group that is not here, and nothing is here. */
+function mayGiveUp(node: SimulatedReplica): boolean {
+  const { disk, state } = node;
+  const own = ownGroup({
+    self: node.hello(),
+    acceptedView: disk.acceptor.accepted,
+    state: { role: "none", view: undefined, isWritable: false, waitsFor: [] },
+    isVoid: true,
+    isAppliedVoid: true,
+  });
+  const isEmpty = state.isVoid &&
+    disk.log.entries.every(({ command }) =>
+      decodeCommand(command)?.kind !== "open"
+    );
+  return isEmpty && own?.isIndispensable === true && !own.hasWitness;
 }
 
 /** A group with a witness is meant: it stays. */

@@ -99,6 +99,23 @@ const BUGS: Record<string, readonly Planted[]> = {
     find: 'this.#effects.push({ kind: "give-up", reason: said });',
     replace: "",
   }],
+  "an empty group that does not work keeps who is in it": [{
+    file: CORE,
+    find:
+      "if (!mine.isVoid || mine.hasWitness || !mine.isIndispensable) return;",
+    replace: "if (!mine.isVoid || mine.isIndispensable) return;",
+  }],
+  "an empty group that does not work keeps who comes": [{
+    file: CORE,
+    find: "return this.#nowMs - sinceMs >= this.#keepMs;",
+    replace: "return this.#nowMs - sinceMs >= Infinity;",
+  }],
+  "a group that others go on with is given up": [{
+    file: CORE,
+    find:
+      "if (!mine.isVoid || mine.hasWitness || !mine.isIndispensable) return;",
+    replace: "if (!mine.isVoid || mine.hasWitness) return;",
+  }],
   "questions are asked once": [{
     file: CORE,
     find: "this.#askAtMs = this.#nowMs + waitMs;",
