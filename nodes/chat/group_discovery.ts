@@ -21,6 +21,7 @@ import {
 import { formatChoice } from "../host/discovery/discover_flags.ts";
 import type { Log } from "../host/log.ts";
 import { StartError } from "../host/process.ts";
+import { GoneNodes } from "./gone_nodes.ts";
 import type { Peer } from "../../election/membership.ts";
 import { NODES_MAX } from "../../protocol/view.ts";
 import type { PeerAddress, PeerLinks } from "./peers.ts";
@@ -69,6 +70,7 @@ export class GroupDiscovery {
   readonly #heardMs = new Map<NodeId, number>();
   /** Nodes that are to be met once there is room. */
   readonly #crowd = new Map<NodeId, PeerAddress>();
+  readonly #gone = new GoneNodes();
   #group: StoreId | undefined;
   #told = "";
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -155,6 +157,7 @@ export class GroupDiscovery {
       this.#group = group.id;
       this.#options.peers.regroup(group.id);
     }
+    if (group.isActive) this.#forgetGone();
     const word = wordOf(group);
     if (word === this.#told) return;
     this.#told = word;
@@ -235,6 +238,16 @@ export class GroupDiscovery {
     this.#crowd.delete(peer.id);
     if (this.#options.peers.meet(peer)) return;
     if (this.#crowd.size < CROWD_MAX) this.#crowd.set(peer.id, peer);
+  }
+
+  /** Who left for good, or was forgotten, is not to be shown as missing. */
+  #forgetGone(): void {
+    const { peers, namesInView } = this.#options;
+    for (const id of this.#gone.since(namesInView(), peers.states)) {
+      this.#heardMs.delete(id);
+      this.#crowd.delete(id);
+      peers.forget(id);
+    }
   }
 
   /** Nodes that went without a word would be dialled for ever. */

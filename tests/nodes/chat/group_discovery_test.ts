@@ -127,3 +127,34 @@ Deno.test("group discovery: who waits for an address belongs to the group that t
   await until("the other founds twice", () => asking.founded === 2);
   assertEquals([waiting.founded, waiting.log.lines], [0, []]);
 });
+
+Deno.test("group discovery: who is in the view no more is forgotten at once", () => {
+  const forgotten: string[] = [];
+  const names = new Set(["server-1", "server-2"]);
+  const store = "00000000000000d1";
+  const group: OwnGroup = {
+    ...{ id: store, isVoid: true, isAppliedVoid: true, isIndispensable: false },
+    ...{ isActive: true, isLeader: false, hasWitness: false },
+    epoch: { counter: 1, store },
+    leader: { id: "server-2", kind: "server", priority: 0 },
+  };
+  using live = new LiveDiscovery({
+    where: { kind: "static", addresses: [] },
+    ownGroup: () => group,
+    namesInView: () => names,
+    peers: {
+      ...{ meet: () => true, regroup: () => {} },
+      forget: (id) => forgotten.push(id),
+      states: [{
+        ...{ id: "server-1", kind: "server", store, isLinked: true } as const,
+        ...{ address: "127.0.0.1:8081", problem: undefined },
+      }],
+    },
+  });
+  live.discovery.groupChanged();
+  assertEquals(forgotten, []);
+  names.delete("server-1");
+  live.discovery.groupChanged();
+  live.discovery.groupChanged();
+  assertEquals(forgotten, ["server-1"]);
+});
