@@ -153,7 +153,8 @@ function whyNotSigned(
 
 function questionOf(text: Uint8Array): Datagram {
   try {
-    return { kind: "question", question: readDiscoverAsk(text) };
+    const { advert: _, ...question } = readDiscoverAsk(text);
+    return { kind: "question", question };
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
     return refused("parse");

@@ -35,6 +35,12 @@ export interface DiscoveryQuestion {
   readonly keyed: boolean;
 }
 
+/** A question on a link; there is room for what the asker is. */
+export interface DiscoveryAsk extends DiscoveryQuestion {
+  /** Only of nodes, so that whoever is asked knows of them as well. */
+  readonly advert?: Advert;
+}
+
 /** I am. */
 export interface DiscoveryAnswer {
   /** That of the question. */
@@ -70,45 +76,48 @@ const SERVICE_SCHEMA = Type.Union([
 ]);
 const NODE_COUNT_SCHEMA = Type.Integer({ minimum: 0, maximum: NODES_MAX });
 
+const ADVERT_SCHEMA = Type.Object({
+  service: SERVICE_SCHEMA,
+  cluster: NAME_SCHEMA,
+  id: NAME_SCHEMA,
+  kind: Type.Union([Type.Literal("server"), Type.Literal("witness")]),
+  priority: PRIORITY_SCHEMA,
+  store: STORE_SCHEMA,
+  incarnation: Type.String({ pattern: "^[0-9a-f]{16}$" }),
+  peers: ENDPOINT_SCHEMA,
+  clients: Type.Optional(ENDPOINT_SCHEMA),
+  group: Type.Optional(Type.Object({
+    id: STORE_SCHEMA,
+    isVoid: Type.Boolean(),
+    isWorking: Type.Boolean(),
+    epoch: EPOCH_SCHEMA,
+    leader: Type.Object({
+      id: NAME_SCHEMA,
+      priority: PRIORITY_SCHEMA,
+      clients: Type.Optional(
+        Type.Object({ host: HOST_SCHEMA, port: PORT_SCHEMA }),
+      ),
+    }),
+    members: NODE_COUNT_SCHEMA,
+    voters: NODE_COUNT_SCHEMA,
+  })),
+  dissolved: Type.Array(STORE_SCHEMA, { maxItems: DISSOLVED_MAX }),
+  isOpen: Type.Boolean(),
+});
+
 const QUESTION = Compile(Type.Object({
   service: Type.Optional(SERVICE_SCHEMA),
   cluster: Type.Optional(NAME_SCHEMA),
   nonce: NONCE_SCHEMA,
   time: COUNT_SCHEMA,
   keyed: Type.Boolean(),
+  advert: Type.Optional(ADVERT_SCHEMA),
 }));
 
 const ANSWER = Compile(Type.Object({
   nonce: NONCE_SCHEMA,
   time: COUNT_SCHEMA,
-  advert: Type.Object({
-    service: SERVICE_SCHEMA,
-    cluster: NAME_SCHEMA,
-    id: NAME_SCHEMA,
-    kind: Type.Union([Type.Literal("server"), Type.Literal("witness")]),
-    priority: PRIORITY_SCHEMA,
-    store: STORE_SCHEMA,
-    incarnation: Type.String({ pattern: "^[0-9a-f]{16}$" }),
-    peers: ENDPOINT_SCHEMA,
-    clients: Type.Optional(ENDPOINT_SCHEMA),
-    group: Type.Optional(Type.Object({
-      id: STORE_SCHEMA,
-      isVoid: Type.Boolean(),
-      isWorking: Type.Boolean(),
-      epoch: EPOCH_SCHEMA,
-      leader: Type.Object({
-        id: NAME_SCHEMA,
-        priority: PRIORITY_SCHEMA,
-        clients: Type.Optional(
-          Type.Object({ host: HOST_SCHEMA, port: PORT_SCHEMA }),
-        ),
-      }),
-      members: NODE_COUNT_SCHEMA,
-      voters: NODE_COUNT_SCHEMA,
-    })),
-    dissolved: Type.Array(STORE_SCHEMA, { maxItems: DISSOLVED_MAX }),
-    isOpen: Type.Boolean(),
-  }),
+  advert: ADVERT_SCHEMA,
 }));
 
 /** What an answer can do without, in this order. */
@@ -120,18 +129,35 @@ const SHORTENINGS: readonly ((advert: Advert) => Advert)[] = [
 
 // Frames
 
-/** The same question on a link, where the handshake has proved the key. */
-export function encodeDiscoverAsk(
-  question: DiscoveryQuestion,
-): Uint8Array<ArrayBuffer> {
-  return encodeFrame(FRAME.discoverAsk, questionText(question));
+/**
+ * The same question on a link, where the handshake has proved the key. Of the
+ * asker's advert, a host that no name or address can be is left out.
+ */
+export function encodeDiscoverAsk(ask: DiscoveryAsk): Uint8Array<ArrayBuffer> {
+  const { advert, ...question } = ask;
+  if (advert === undefined) {
+    return encodeFrame(FRAME.discoverAsk, questionText(question));
+  }
+  const said = withReadableHosts(readAdvert(advert));
+  return encodeFrame(
+    FRAME.discoverAsk,
+    jsonBytes({ ...readQuestion(question), advert: said }),
+  );
 }
 
 /** @throws {WireError} `invalid-message` or `invalid-utf8`: close the link. */
-export function readDiscoverAsk(payload: Uint8Array): DiscoveryQuestion {
+export function readDiscoverAsk(payload: Uint8Array): DiscoveryAsk {
   const value = parseJson(payload);
   if (!QUESTION.Check(value)) throw broken("question");
-  const { service, cluster, nonce, time, keyed } = value;
+  const { advert } = value;
+  return {
+    ...readQuestion(value),
+    ...(advert !== undefined && { advert: readAdvert(advert) }),
+  };
+}
+
+function readQuestion(question: DiscoveryQuestion): DiscoveryQuestion {
+  const { service, cluster, nonce, time, keyed } = question;
   return {
     ...(service !== undefined && { service }),
     ...(cluster !== undefined && { cluster }),
@@ -166,8 +192,7 @@ export function readDiscoverAnswer(payload: Uint8Array): DiscoveryAnswer {
 export function questionText(
   question: DiscoveryQuestion,
 ): Uint8Array<ArrayBuffer> {
-  const { service, cluster, nonce, time, keyed } = question;
-  return jsonBytes({ service, cluster, nonce, time, keyed });
+  return jsonBytes(readQuestion(question));
 }
 
 /** The JSON of an answer; it fits into a datagram. */

@@ -2,9 +2,11 @@
 
 import type { Address } from "../../protocol/address.ts";
 import { formatError } from "../../protocol/chat_answers.ts";
-import type { Advert } from "../../protocol/discovery.ts";
 import type { Identity } from "../../protocol/handshake.ts";
-import { serveDiscoverAsk } from "../host/discovery/tcp_answer.ts";
+import {
+  type SayAdvert,
+  serveDiscoverAsk,
+} from "../host/discovery/tcp_answer.ts";
 import type { LinesFrom } from "../host/listener.ts";
 import { Listener } from "../host/listener.ts";
 import type { Log } from "../host/log.ts";
@@ -32,7 +34,7 @@ export interface ClientPortOptions {
    * What this node says of itself to whoever looks for it with frames; without
    * it nobody is taken who comes with frames.
    */
-  advert?(): Advert;
+  readonly advert?: SayAdvert;
 }
 
 /**

@@ -16,9 +16,9 @@ import {
   type DiscoverWhere,
   type Finder,
   openFinder,
-  type Sighting,
 } from "../host/discovery/finder.ts";
 import { formatChoice } from "../host/discovery/discover_flags.ts";
+import type { Asker } from "../host/discovery/tcp_answer.ts";
 import type { Log } from "../host/log.ts";
 import { StartError } from "../host/process.ts";
 import { GoneNodes } from "./gone_nodes.ts";
@@ -31,6 +31,9 @@ const UNHEARD_MS_MAX = 20_000;
 
 /** How often the operator is told that nobody can be asked. */
 const WAIT_SAID_MS = 60_000;
+
+/** Questions asked sooner than is due; each one that was due allows for one more. */
+const SOON_ASKS_MAX = 40;
 
 /** Nodes remembered that there was no room for. */
 const CROWD_MAX = 2 * NODES_MAX;
@@ -77,6 +80,9 @@ export class GroupDiscovery {
   /** Since when there is nobody to be asked; undefined if there is, or was. */
   #waitsSinceMs: number | undefined;
   #waitSaidMs = -Infinity;
+  #isStarted = false;
+  #soon: ReturnType<typeof setTimeout> | undefined;
+  #soonAsks = 0;
   #isClosed = false;
 
   /** @throws {StartError} Another program keeps the port of questions to itself. */
@@ -98,7 +104,8 @@ export class GroupDiscovery {
     this.#finder = openFinder({
       ...common,
       where,
-      onSighting: (sighting) => this.#sighted(sighting),
+      advert: options.advert,
+      onSighting: (sighting) => this.heard(sighting),
     });
     this.#answerer = where.kind === "udp"
       ? answererAt(where, { ...common, advert: options.advert })
@@ -111,6 +118,7 @@ export class GroupDiscovery {
    * rival of the one that was meant.
    */
   start(): void {
+    this.#isStarted = true;
     const group = this.#options.ownGroup();
     if (group !== undefined) return this.#begin(group);
     this.#waitsSinceMs = performance.now();
@@ -178,18 +186,41 @@ export class GroupDiscovery {
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#soon);
     this.#finder.close();
     this.#answerer?.close();
   }
 
-  #sighted({ advert, peers }: Sighting): void {
-    if (this.#isClosed) return;
+  /** A node has answered, or asked by TCP. */
+  heard({ advert, peers }: Asker): void {
+    // Whoever asks before that asks again.
+    if (this.#isClosed || !this.#isStarted) return;
     if (this.#waitsSinceMs !== undefined) this.#begin(undefined);
     this.groupChanged();
     if (this.#heardMs.has(advert.id)) {
       this.#heardMs.set(advert.id, performance.now());
     }
     this.#step({ kind: "heard", advert, peers });
+    this.#askSoonIfOneWay(advert);
+  }
+
+  /**
+   * A node that does not know this one's address hears of this group only when
+   * it is asked. Without a group, or when its own gives way, it founds one
+   * unless it hears of this one often.
+   */
+  #askSoonIfOneWay({ group }: Advert): void {
+    const isOneWay = this.#options.where.kind !== "udp";
+    if (!isOneWay || this.#group === undefined || this.#isClosed) return;
+    if (group !== undefined && (group.id === this.#group || !group.isVoid)) {
+      return;
+    }
+    if (this.#soon !== undefined || this.#soonAsks >= SOON_ASKS_MAX) return;
+    this.#soonAsks += 1;
+    this.#soon = setTimeout(() => {
+      this.#soon = undefined;
+      this.#finder.ask();
+    }, DISCOVERY_TIMING.askMs);
   }
 
   #step(input: DiscoveryInput): void {
@@ -204,6 +235,7 @@ export class GroupDiscovery {
     switch (effect.kind) {
       case "ask":
         this.#forgetUnheard();
+        this.#soonAsks = Math.max(0, this.#soonAsks - 1);
         return this.#finder.ask();
       case "meet": {
         const { id, nodeKind: kind, address } = effect;

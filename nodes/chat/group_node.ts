@@ -14,6 +14,7 @@ import { StorageError } from "../../storage/errors.ts";
 import type { SegmentLog } from "../../storage/segment_log.ts";
 import { type Admin, type Readiness, startAdmin } from "../host/admin.ts";
 import { VERSION } from "../host/flags.ts";
+import type { Asker } from "../host/discovery/tcp_answer.ts";
 import { listenAtFree } from "../host/free_port.ts";
 import type { OpenLog } from "../host/log.ts";
 import { registerDiscoveryMetrics } from "../host/discovery/metrics.ts";
@@ -198,8 +199,13 @@ export class GroupNode {
     });
   }
 
-  /** What this node says of itself to whoever asks. */
-  advert(): Advert {
+  /**
+   * What this node says of itself to whoever asks.
+   *
+   * @param asker A node that is looked at in turn.
+   */
+  advert(asker?: Asker): Advert {
+    if (asker !== undefined) this.#discovery?.heard(asker);
     const { settings, acceptor, clients, dissolved } = this.#parts;
     const { cluster, key } = settings;
     return ownAdvert({
@@ -315,7 +321,7 @@ export class GroupNode {
             { serveSnapshots: this.#parts.serveSnapshots },
           storeOf: (name) => this.#storeOf(name),
           epochCounter: () => acceptor.state.promised.counter,
-          advert: () => this.advert(),
+          advert: (asker) => this.advert(asker),
         });
       return listenAtFree(listenReplica, { mayMove, listen });
     } catch (cause) {

@@ -168,7 +168,7 @@ class ChatNode implements GroupNodeLife {
         listen: address,
         ...{ clientsFrom, self, key, service: this.#service },
         log: this.#opened.log,
-        advert: () => this.#node.advert(),
+        advert: (asker) => this.#node.advert(asker),
       });
     try {
       return listenAtFree(listenClients, { mayMove, listen });

@@ -6,7 +6,6 @@ import {
   isWildcardHost,
   parseAddress,
 } from "../../protocol/address.ts";
-import type { Advert } from "../../protocol/discovery.ts";
 import type { StoreId } from "../../protocol/epoch.ts";
 import { WireError } from "../../protocol/errors.ts";
 import { FRAME, type Frame } from "../../protocol/frame.ts";
@@ -25,6 +24,7 @@ import { type NodeKind, NODES_MAX } from "../../protocol/view.ts";
 import { dial, type Greeting, type OpenLink } from "../host/link.ts";
 import { Listener } from "../host/listener.ts";
 import { answerDiscoverAsk } from "../host/discovery/tcp_answer.ts";
+import type { SayAdvert } from "../host/discovery/tcp_answer.ts";
 import type { Log } from "../host/log.ts";
 import type { ReplicaInput } from "./contract.ts";
 import { FrameLink, readFirst } from "./frame_link.ts";
@@ -93,7 +93,7 @@ export interface PeerLinksOptions {
    */
   serveSnapshots?(link: FrameLink, ask: Frame): Promise<void>;
   /** What this node says of itself to whoever asks over TCP. */
-  advert(): Advert;
+  readonly advert: SayAdvert;
   /** The store that a node had when it was last in the group, if that is known. */
   storeOf?(id: NodeId): StoreId | undefined;
   /** Counter of the highest epoch promised here; what is far above it is refused. */
@@ -447,7 +447,8 @@ export class PeerLinks {
         `A client may send frame ${FRAME.discoverAsk} here, not ${ask.kind}`,
       );
     }
-    link.send(answerDiscoverAsk(ask.payload, this.#options.advert()));
+    const { advert } = this.#options;
+    link.send(answerDiscoverAsk(ask.payload, { advert, from: link.label }));
     await link.close();
   }
 

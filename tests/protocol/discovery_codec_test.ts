@@ -24,6 +24,7 @@ import { WireError } from "../../protocol/errors.ts";
 import { FRAME, FrameReader } from "../../protocol/frame.ts";
 import {
   advertOf,
+  anyAdvert,
   anyAnswer,
   anyQuestion,
   questionOf,
@@ -232,6 +233,9 @@ Deno.test("discovery datagrams: no bytes do harm", () => {
   );
 });
 
+/** What the ports take of somebody who may ask and nothing else. */
+const ASK_BYTES_MAX = 4_096;
+
 function payloadOf(frame: Uint8Array, kind: number): Uint8Array {
   const reader = new FrameReader();
   reader.push(frame);
@@ -249,6 +253,27 @@ Deno.test("discovery frames: what is written is read", () => {
     assertEquals(withoutHosts(read.advert), withoutHosts(answer.advert));
     assertEquals([read.nonce, read.time], [answer.nonce, answer.time]);
   }));
+});
+
+Deno.test("discovery frames: a node that asks may say what it is", () => {
+  fc.assert(fc.property(anyQuestion, anyAdvert, (question, advert) => {
+    const frame = encodeDiscoverAsk({ ...question, advert });
+    assertLessOrEqual(frame.length, ASK_BYTES_MAX);
+    const read = readDiscoverAsk(payloadOf(frame, FRAME.discoverAsk));
+    assertEquals(read, { ...question, advert });
+    // A datagram has no room for it, and nobody believes it there.
+    const bytes = encodeQuestionDatagram(read, undefined);
+    assertEquals(decodeDatagram(bytes, undefined), {
+      kind: "question",
+      question,
+    });
+  }));
+  const broken = { ...questionOf(), advert: { ...advertOf(), id: "" } };
+  assertThrows(
+    () => readDiscoverAsk(bytesOf(JSON.stringify(broken))),
+    WireError,
+    "wrong fields",
+  );
 });
 
 Deno.test("discovery frames: fields of a later version are left out", () => {

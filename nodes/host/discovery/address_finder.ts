@@ -3,8 +3,11 @@
 import {
   type Address,
   formatAddress,
+  isLoopbackAddress,
+  isPrivateAddress,
   parseAddress,
 } from "../../../protocol/address.ts";
+import type { Advert } from "../../../protocol/discovery.ts";
 import {
   type DiscoveryAnswer,
   type DiscoveryQuestion,
@@ -98,29 +101,38 @@ export class AddressFinder implements Finder {
         this.#said.delete(said);
       }
     }
-    for (const address of addresses) void this.#askAt(address);
+    for (const address of addresses) void this.#askThere(address);
   }
 
-  async #askAt(address: Address): Promise<void> {
+  async #askThere(address: Address): Promise<void> {
+    const leader = await this.#askAt(address);
+    if (leader !== undefined) await this.#askAt(leader);
+  }
+
+  /** @returns Who is to be asked as well, if anybody. */
+  async #askAt(address: Address): Promise<Address | undefined> {
     const name = formatAddress(address);
     const { signal } = this.#stop;
     const isFull = this.#asking.size >= ADDRESSES_ASKED_MAX;
-    if (signal.aborted || isFull || this.#asking.has(name)) return;
+    if (signal.aborted || isFull || this.#asking.has(name)) return undefined;
     this.#asking.add(name);
     this.#asked += 1;
     try {
-      await this.#askOne(address);
+      const leader = await this.#askOne(address);
       this.#said.delete(name);
+      return leader;
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#failed += 1;
       this.#say(name, error);
+      return undefined;
     } finally {
       this.#asking.delete(name);
     }
   }
 
-  async #askOne(address: Address): Promise<void> {
+  /** @returns Who is to hear of this node as well, if anybody. */
+  async #askOne(address: Address): Promise<Address | undefined> {
     const { signal } = this.#stop;
     const startMs = performance.now();
     const open = await dial(address, this.#greeting, {
@@ -132,15 +144,38 @@ export class AddressFinder implements Finder {
     try {
       if (signal.aborted) onAbort();
       const question = this.#question();
+      const advert = this.#options.advert?.();
       // The read says whether it went out.
-      link.send(encodeDiscoverAsk(question)).catch(() => {});
+      link.send(
+        encodeDiscoverAsk({ ...question, ...(advert && { advert }) }),
+      ).catch(() => {});
       const answer = readAnswer(await readFrame(open, WAIT_MS), question);
       const { host } = parseAddress(link.label);
-      if (!signal.aborted) this.#sight(answer, { host, address, startMs });
+      if (signal.aborted) return undefined;
+      this.#sight(answer, { host, address, startMs });
+      return advert && this.#leaderElsewhere(answer, { own: advert, host });
     } finally {
       signal.removeEventListener("abort", onAbort);
       link.abort();
     }
+  }
+
+  /**
+   * The leader of another group, whom nobody may have listed: only a leader can
+   * end its group.
+   */
+  #leaderElsewhere(
+    { advert: { id, group } }: DiscoveryAnswer,
+    by: { readonly own: Advert; readonly host: string },
+  ): Address | undefined {
+    const { own, host } = by;
+    if (group === undefined || group.id === own.group?.id) return undefined;
+    const { leader } = group;
+    const { clients } = leader;
+    if (leader.id === id || clients === undefined) return undefined;
+    const isBelieved = !own.isOpen || isPrivateAddress(clients.host);
+    const isHere = !isLoopbackAddress(clients.host) || isLoopbackAddress(host);
+    return isBelieved && isHere ? clients : undefined;
   }
 
   #question(): DiscoveryQuestion {

@@ -65,6 +65,11 @@ export interface FinderOptions {
   /** The cluster key. */
   readonly key?: Uint8Array;
   /**
+   * What a node that looks for others says of itself to those that it asks over
+   * TCP: else they would never hear of it.
+   */
+  advert?(): Advert;
+  /**
    * Called once for each node and question, and once more if the node is then
    * met at an address that is good elsewhere too.
    */

@@ -8,6 +8,9 @@ const NAME = "chat.lab.example";
 /** Addresses of the first three machines, and of one that is not there. */
 const HOSTS = [1, 2, 3, 99].map((number) => `${SUBNET}.${number} ${NAME}\n`);
 
+/** Behind it is the first machine alone. */
+const ONE_WAY = "first.lab.example";
+
 lanTests(import.meta.url, () => {
   Deno.test("discovery by a name: three servers find each other without a datagram, and so does a client", async () => {
     const flags = ["--discover", `dns:${NAME}`];
@@ -37,4 +40,22 @@ lanTests(import.meta.url, () => {
     const status = await lan.run(["status", ...flags]);
     assertEquals(status.code, 0, status.output);
   });
-}, { hosts: `127.0.0.1 localhost\n${HOSTS.join("")}`, resolvConf: "" });
+
+  Deno.test("discovery by a name: two empty groups unite though only one asks the other", async () => {
+    const environment = { SKEIN_DISCOVER: `dns:${NAME}` };
+    await using lan = new Lan({
+      ...{ servers: 4, environment },
+      environments: { dog: { SKEIN_DISCOVER: `dns:${ONE_WAY}` } },
+    });
+    const [ant, bee, cow, dog] = lan.hosts;
+    // It ranks above the others, which have never heard its name.
+    await dog.start();
+    const alone = await lan.whole([dog]);
+    await lan.startWhole([ant, bee, cow]);
+    const { group } = await lan.whole();
+    assertEquals(group, alone.group);
+  });
+}, {
+  hosts: `127.0.0.1 localhost\n${HOSTS.join("")}${SUBNET}.1 ${ONE_WAY}\n`,
+  resolvConf: "",
+});

@@ -11,7 +11,7 @@ import { encodeDiscoverAsk } from "../../../../protocol/discovery_words.ts";
 import { encodeFrame, FRAME } from "../../../../protocol/frame.ts";
 import { readError } from "../../../../protocol/handshake.ts";
 import { until } from "../../../process/until.ts";
-import { questionOf } from "../../../protocol/discovery_messages.ts";
+import { advertOf, questionOf } from "../../../protocol/discovery_messages.ts";
 import { bytesOf } from "../../../protocol/splits.ts";
 import {
   framesOf,
@@ -119,6 +119,81 @@ Deno.test("address finder: a refusal is said once, and again when it is another"
   await asking.asking("another one", () => asking.log.lines.length === 2);
   assertMatch(asking.log.lines[1].message, /belongs to cluster "skein"/);
   assertEquals(asking.sightings, []);
+});
+
+Deno.test("address finder: a node that is asked hears of the node that asks", async () => {
+  for (const key of [undefined, KEY]) {
+    using door = new AnsweringDoor({ key });
+    const own = advertOf({
+      ...{ id: "asker", isOpen: key === undefined },
+      peers: { port: 8_085 },
+    });
+    using asking = finderAt([door.address], { key, advert: () => own });
+    await asking.asking("it is answered", () => asking.sightings.length > 0);
+    assertEquals(door.askers[0].advert, own);
+    assertEquals(door.askers[0].peers, { host: "127.0.0.1", port: 8_085 });
+  }
+});
+
+Deno.test("address finder: of somebody else's node nothing is heard, nor of one that others could dial for a stranger", async () => {
+  using door = new AnsweringDoor();
+  for (
+    const changes of [{ cluster: "lab" }, { service: "mesh" }, {}] as const
+  ) {
+    const own = advertOf({
+      ...{ id: "asker", ...changes },
+      peers: { host: "8.8.8.8", port: 8_085 },
+    });
+    using asking = finderAt([door.address], { advert: () => own });
+    await asking.asking("it is answered", () => asking.sightings.length > 0);
+  }
+  // The last one, at the address that it came from.
+  assertEquals(
+    new Set(door.askers.map(({ peers }) => peers.host)),
+    new Set([
+      "127.0.0.1",
+    ]),
+  );
+  assertEquals(
+    new Set(
+      door.askers.map(({ advert: { service, cluster } }) =>
+        `${service} ${cluster}`
+      ),
+    ),
+    new Set(["chat skein"]),
+  );
+});
+
+Deno.test("address finder: the leader of another group hears of the node that asks, though nobody has listed it", async () => {
+  const group = {
+    ...{ id: "00000000000000a2", isVoid: true, isWorking: true },
+    ...{ epoch: { counter: 1, store: "00000000000000a2" } },
+    ...{ members: 2, voters: 2 },
+  };
+  using two = new AnsweringDoor({
+    advert: {
+      id: "two",
+      group: { ...group, leader: { id: "two", priority: 0 } },
+    },
+  });
+  const leader = { id: "two", priority: 0, clients: two.address };
+  using one = new AnsweringDoor({
+    advert: { id: "one", group: { ...group, leader } },
+  });
+  const own = advertOf({ id: "asker" });
+  using asking = finderAt([one.address], { advert: () => own });
+  await asking.asking("it hears", () => two.askers.length > 0);
+  assertEquals(asking.names, ["one", "two"]);
+  // Those of its own group are linked anyway.
+  const { length } = two.askers;
+  const member = advertOf({ id: "asker", group: { ...group, leader } });
+  using joined = finderAt([one.address], { advert: () => member });
+  await joined.asking("3 answers", () => joined.sightings.length >= 3);
+  assertEquals(joined.names, ["one"]);
+  assertEquals(
+    two.askers.slice(length).filter(({ advert }) => advert.group !== undefined),
+    [],
+  );
 });
 
 /** A door at a port where connections of an earlier one may still close. */

@@ -1,6 +1,9 @@
 /** A port that answers questions of discovery over TCP, as a node's ports do. */
 
-import { serveDiscoverAsk } from "../../../../nodes/host/discovery/tcp_answer.ts";
+import {
+  type Asker,
+  serveDiscoverAsk,
+} from "../../../../nodes/host/discovery/tcp_answer.ts";
 import { Listener } from "../../../../nodes/host/listener.ts";
 import type { Address } from "../../../../protocol/address.ts";
 import type { Advert } from "../../../../protocol/discovery.ts";
@@ -12,6 +15,8 @@ import { KeptLog } from "./lan.ts";
 export class AnsweringDoor implements Disposable {
   /** Questions that were answered or refused. */
   served = 0;
+  /** Nodes that asked, each time. */
+  readonly askers: Asker[] = [];
   readonly #listener: Listener;
   #isClosed = false;
 
@@ -33,7 +38,10 @@ export class AnsweringDoor implements Disposable {
       ...{ silentMsMax: 3_000, lines: "none", connectionsMax: 100 },
       log: new KeptLog(),
       onLink: async (open) => {
-        await serveDiscoverAsk(open, () => advertOf(advert));
+        await serveDiscoverAsk(open, (asker) => {
+          if (asker !== undefined) this.askers.push(asker);
+          return advertOf({ isOpen: key === undefined, ...advert });
+        });
         this.served += 1;
         this.#listener.release();
       },
