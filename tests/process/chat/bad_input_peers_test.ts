@@ -64,7 +64,7 @@ const UNGREETED: readonly Case[] = [
     what: "the role of a chain's node",
     send: [PREFACE, greetingOf({ role: "chain" })],
     code: "role-mismatch",
-    text: /role "chain", wanted chat or witness$/,
+    text: /role "chain", wanted chat or witness or client$/,
   },
   {
     what: "no key",
@@ -470,7 +470,7 @@ Deno.test("chat bad input: what comes in at the replica port is refused with its
           talk("read-index", { token: end }),
           talk("read-index-answer", { token: end, index: end }),
           talk("snapshot-needed", { epoch: NEAR, index: end }),
-          talk("leaving", { reason: `${FORGED}\n\x1b[2J` }),
+          talk("leaving", { reason: `${FORGED}\n\x1b[2J`, isForGood: false }),
           talk("unaware", { epoch: LOW }),
           talk("alive", {}),
           encodeFrame(FRAME.beat),
