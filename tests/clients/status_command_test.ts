@@ -175,6 +175,8 @@ terminalTest(
     const row = terminal.outputText().split("\n").find((line) =>
       line.startsWith("server-3 ")
     );
-    assertMatch(row ?? "", /^.{59}…\x1b\[K\r$/);
+    const [shown, ...erased] = (row ?? "").split("\x1b");
+    assertMatch(shown, /^.{59}…$/);
+    assertEquals(erased, ["[K\r"]);
   },
 );

@@ -55,8 +55,8 @@ const BUGS: Record<string, readonly Planted[]> = {
   "a server founds though a group was heard": [
     {
       file: CORE,
-      find: "if (this.#group === undefined) return this.#listen();",
-      replace: "if (this.#group === undefined) return;",
+      find: "if (!this.#isDead(group.id)) this.#listen();",
+      replace: "",
     },
     {
       file: CORE,
