@@ -24,8 +24,8 @@ import {
   listenFor,
   type NodeSettings,
   readNodeSettings,
-} from "./group_flags.ts";
-import { SCRYPT_COST } from "./passwords.ts";
+} from "./group/group_flags.ts";
+import { SCRYPT_COST } from "./service/passwords.ts";
 
 /** From where a server takes clients. */
 export type ClientsFrom = "loopback" | "private" | "any";

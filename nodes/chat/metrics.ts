@@ -3,8 +3,8 @@
 import type { Registry } from "prom-client";
 import type { NodeRole, NodeStatus } from "../../protocol/status.ts";
 import type { Metrics } from "../host/metrics.ts";
-import { type Latencies, LATENCY_BOUNDS_MS } from "./latencies.ts";
-import type { ScrubCounters } from "./scrubber.ts";
+import { type Latencies, LATENCY_BOUNDS_MS } from "./service/latencies.ts";
+import type { ScrubCounters } from "./recovery/scrubber.ts";
 import { epochNumber } from "./status.ts";
 
 /** What a node counts from its start on; a witness leaves most of it at 0. */

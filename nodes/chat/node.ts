@@ -10,19 +10,19 @@ import { drawIncarnation } from "../host/link.ts";
 import type { Listener } from "../host/listener.ts";
 import type { OpenLog } from "../host/log.ts";
 import { StartError } from "../host/process.ts";
-import { openClientPort } from "./client_port.ts";
-import { decodeCommand } from "./commands.ts";
+import { openClientPort } from "./service/client_port.ts";
+import { decodeCommand } from "./state/commands.ts";
 import { type ChatSettings, parseChatFlags } from "./flags.ts";
-import { failNode, GroupNode } from "./group_node.ts";
+import { failNode, GroupNode } from "./group/group_node.ts";
 import {
   type GroupNodeLife,
   type LifeParts,
   runGroupNode,
-} from "./group_process.ts";
+} from "./group/group_process.ts";
 import { type ChatStorage, openStorage } from "./open_storage.ts";
-import { Passwords, SCRYPT_COST } from "./passwords.ts";
-import { Scrubber } from "./scrubber.ts";
-import { ChatService, SERVICE_TICK_MS } from "./service.ts";
+import { Passwords, SCRYPT_COST } from "./service/passwords.ts";
+import { Scrubber } from "./recovery/scrubber.ts";
+import { ChatService, SERVICE_TICK_MS } from "./service/service.ts";
 import { chatReadiness } from "./status.ts";
 
 /** Bytes of entries not applied yet that are looked through for an account. */
@@ -40,7 +40,7 @@ const REQUESTS_WAIT_MS = 1_500;
 /** Runs a chat server until it is told to stop. */
 export async function main(args: readonly string[]): Promise<void> {
   if (args[0] === "recover") {
-    return await (await import("./recover.ts")).main(args.slice(1));
+    return await (await import("./recovery/recover.ts")).main(args.slice(1));
   }
   const asked = orExit(() => parseChatFlags(args, Deno.env));
   await runGroupNode(asked, (life) => ChatNode.begin(life));

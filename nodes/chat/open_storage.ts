@@ -5,9 +5,9 @@ import { AcceptorFile } from "../../storage/acceptor_file.ts";
 import { type Disk, LocalDisk } from "../../storage/disk.ts";
 import { SegmentLog } from "../../storage/segment_log.ts";
 import type { Log } from "../host/log.ts";
-import { LOG_START } from "./log_index.ts";
-import { Snapshots } from "./snapshots.ts";
-import { ChatState } from "./state.ts";
+import { LOG_START } from "./replica/log_index.ts";
+import { Snapshots } from "./state/snapshots.ts";
+import { ChatState } from "./state/state.ts";
 
 /** Zeros written ahead of the log's end, in bytes: a sync then takes half as long. */
 const AHEAD_BYTES = 1_048_576;

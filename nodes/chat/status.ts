@@ -14,9 +14,9 @@ import type { Rival } from "../../election/discovery_contract.ts";
 import { formatChoice } from "../host/discovery/discover_flags.ts";
 import { VERSION } from "../host/flags.ts";
 import type { Readiness } from "../host/admin.ts";
-import type { GroupState } from "./contract.ts";
-import type { NodeSettings } from "./group_flags.ts";
-import type { PeerState } from "./peers.ts";
+import type { GroupState } from "./replica/contract.ts";
+import type { NodeSettings } from "./group/group_flags.ts";
+import type { PeerState } from "./links/peers.ts";
 
 /** What a node knows of itself; a witness has 0 in place of an index. */
 export interface StatusParts {

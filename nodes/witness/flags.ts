@@ -7,7 +7,7 @@ import {
   groupFlags,
   type NodeSettings,
   readNodeSettings,
-} from "../chat/group_flags.ts";
+} from "../chat/group/group_flags.ts";
 
 /** What a witness is told to do. */
 export type WitnessSettings = NodeSettings;

@@ -3,13 +3,13 @@
 import { LocalDisk } from "../../storage/disk.ts";
 import { AcceptorFile } from "../../storage/acceptor_file.ts";
 import { endGroup } from "../../storage/ended_groups.ts";
-import { failNode, GroupNode } from "../chat/group_node.ts";
+import { failNode, GroupNode } from "../chat/group/group_node.ts";
 import {
   type GroupNodeLife,
   type LifeParts,
   runGroupNode,
-} from "../chat/group_process.ts";
-import { Latencies } from "../chat/latencies.ts";
+} from "../chat/group/group_process.ts";
+import { Latencies } from "../chat/service/latencies.ts";
 import { witnessReadiness } from "../chat/status.ts";
 import { orExit } from "../host/flags.ts";
 import { drawIncarnation } from "../host/link.ts";

@@ -6,8 +6,8 @@ import {
 } from "../../nodes/host/discovery/answerer.ts";
 import { DISCOVER_UDP } from "../../nodes/host/discovery/discover_flags.ts";
 import type { Advert } from "../../protocol/discovery.ts";
-import { LiveGroup, LiveServer } from "../nodes/chat/live_service.ts";
-import { SILENT } from "../nodes/chat/service_fixture.ts";
+import { LiveGroup, LiveServer } from "../nodes/chat/service/live_service.ts";
+import { SILENT } from "../nodes/chat/service/service_fixture.ts";
 import { advert, type GroupWords } from "./sightings.ts";
 
 /** A server, and the group that it says it is of. */

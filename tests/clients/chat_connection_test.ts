@@ -5,7 +5,7 @@ import {
   ChatRefusal,
 } from "../../clients/chat_connection.ts";
 import { WireError } from "../../protocol/errors.ts";
-import { LiveServer } from "../nodes/chat/live_service.ts";
+import { LiveServer } from "../nodes/chat/service/live_service.ts";
 import { freePort } from "../nodes/host/loopback.ts";
 import { bounded } from "../process/until.ts";
 

@@ -5,9 +5,9 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { namespaceTests } from "../namespace.ts";
-import { LiveGroup } from "../nodes/chat/live_service.ts";
+import { LiveGroup } from "../nodes/chat/service/live_service.ts";
 import { canned } from "../nodes/chat/canned_status.ts";
-import { writable } from "../nodes/chat/service_fixture.ts";
+import { writable } from "../nodes/chat/service/service_fixture.ts";
 import { program } from "../process/program.ts";
 import { RunningProcess } from "../process/running_process.ts";
 import { AdvertisedServer } from "./advertised_server.ts";

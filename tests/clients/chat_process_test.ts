@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { formatAddress } from "../../protocol/address.ts";
-import { LiveGroup, LiveServer } from "../nodes/chat/live_service.ts";
+import { LiveGroup, LiveServer } from "../nodes/chat/service/live_service.ts";
 import { program } from "../process/program.ts";
 import { RunningProcess } from "../process/running_process.ts";
 import { Terminal, terminalTest } from "./terminal.ts";

@@ -8,7 +8,7 @@ import { formatAddress } from "../../protocol/address.ts";
 import { WireError } from "../../protocol/errors.ts";
 import { namespaceTests } from "../namespace.ts";
 import { canned } from "../nodes/chat/canned_status.ts";
-import { writable } from "../nodes/chat/service_fixture.ts";
+import { writable } from "../nodes/chat/service/service_fixture.ts";
 import { program } from "../process/program.ts";
 import { RunningProcess } from "../process/running_process.ts";
 import { AdvertisedServer } from "./advertised_server.ts";

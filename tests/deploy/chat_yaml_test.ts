@@ -3,7 +3,7 @@ import Type, { type Static } from "typebox";
 import { Value } from "typebox/value";
 import { parseAllDocuments } from "yaml";
 import { parseChatFlags } from "../../nodes/chat/flags.ts";
-import type { NodeSettings } from "../../nodes/chat/group_flags.ts";
+import type { NodeSettings } from "../../nodes/chat/group/group_flags.ts";
 import { parseWitnessFlags } from "../../nodes/witness/flags.ts";
 import configuration from "../../deno.json" with { type: "json" };
 

@@ -6,7 +6,10 @@
 import { EPOCH_NONE, isSameEpoch } from "../../protocol/epoch.ts";
 import type { Epoch, StoreId } from "../../protocol/epoch.ts";
 import type { LogEntry, LogPosition } from "../../protocol/replica.ts";
-import type { AcceptorState, LogShape } from "../../nodes/chat/contract.ts";
+import type {
+  AcceptorState,
+  LogShape,
+} from "../../nodes/chat/replica/contract.ts";
 import type { ChatSnapshot } from "./chat_state.ts";
 import type { Random } from "./random.ts";
 

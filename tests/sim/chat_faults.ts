@@ -7,7 +7,7 @@ import {
 } from "../../protocol/epoch.ts";
 import { isMajority, type View } from "../../protocol/view.ts";
 import type { DiscoveryEffect } from "../../election/discovery_contract.ts";
-import type { ReplicaEffect } from "../../nodes/chat/contract.ts";
+import type { ReplicaEffect } from "../../nodes/chat/replica/contract.ts";
 import type { FaultKind, FaultPlan } from "./chat_dramas.ts";
 import type { ChatChecker } from "./chat_checker.ts";
 import type { SimulatedClient } from "./chat_client.ts";

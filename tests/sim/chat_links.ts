@@ -5,7 +5,7 @@
  */
 
 import type { ReplicaMessage } from "../../protocol/replica.ts";
-import type { Peer } from "../../nodes/chat/contract.ts";
+import type { Peer } from "../../nodes/chat/replica/contract.ts";
 import type { Random } from "./random.ts";
 import type { Machine, World } from "./world.ts";
 
@@ -274,7 +274,7 @@ export class Links {
   }
 }
 
-/** Why a node that has said hello is not linked: the checks of `nodes/chat/peer_checks.ts`. */
+/** Why a node that has said hello is not linked: the checks of `nodes/chat/links/peer_checks.ts`. */
 export function whyNotLinked(
   end: LinkEnd,
   { self, peer, old }: { self: Peer; peer: Peer; old: LinkEnd | undefined },

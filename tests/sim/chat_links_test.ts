@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { ReplicaMessage } from "../../protocol/replica.ts";
-import type { Peer } from "../../nodes/chat/contract.ts";
+import type { Peer } from "../../nodes/chat/replica/contract.ts";
 import { type Endpoint, type LinkEnd, Links } from "./chat_links.ts";
 import { Random } from "./random.ts";
 import { Machine, World } from "./world.ts";

@@ -1,6 +1,6 @@
 /**
  * One simulated machine with one node of a replicated group on it: keeps the
- * promises of `nodes/chat/contract.ts` to the production core, and no others.
+ * promises of `nodes/chat/replica/contract.ts` to the production core, and no others.
  */
 
 import type { StoreId } from "../../protocol/epoch.ts";
@@ -11,8 +11,8 @@ import type {
   Peer,
   ReplicaEffect,
   ReplicaInput,
-} from "../../nodes/chat/contract.ts";
-import { ReplicaCore } from "../../nodes/chat/core.ts";
+} from "../../nodes/chat/replica/contract.ts";
+import { ReplicaCore } from "../../nodes/chat/replica/core.ts";
 import type { ChatChecker } from "./chat_checker.ts";
 import { SimulatedDisk, SimulatedLog } from "./chat_disk.ts";
 import { type Endpoint, type LinkEnd, whyNotLinked } from "./chat_links.ts";

@@ -3,8 +3,11 @@
  * they are applied here, and answers their reads.
  */
 
-import type { GroupState, ReplicaInput } from "../../nodes/chat/contract.ts";
-import type { Result } from "../../nodes/chat/results.ts";
+import type {
+  GroupState,
+  ReplicaInput,
+} from "../../nodes/chat/replica/contract.ts";
+import type { Result } from "../../nodes/chat/state/results.ts";
 import {
   type Applied,
   type ChatCommand,

@@ -5,12 +5,12 @@
 
 import { EPOCH_NONE, type StoreId } from "../../protocol/epoch.ts";
 import type { LogEntry, LogPosition } from "../../protocol/replica.ts";
-import { codeNumber, type Result } from "../../nodes/chat/results.ts";
+import { codeNumber, type Result } from "../../nodes/chat/state/results.ts";
 import {
   type EndedRow,
   type SessionRow,
   SessionTable,
-} from "../../nodes/chat/sessions.ts";
+} from "../../nodes/chat/state/sessions.ts";
 
 /** Everything as of one position; not changed afterwards. */
 export interface ChatSnapshot {

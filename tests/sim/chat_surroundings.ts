@@ -6,7 +6,7 @@ import type { NodeKind } from "../../protocol/view.ts";
 import type {
   ReplicaEffect,
   ReplicaOptions,
-} from "../../nodes/chat/contract.ts";
+} from "../../nodes/chat/replica/contract.ts";
 import type { ChatChecker } from "./chat_checker.ts";
 import type { SimulatedDisk } from "./chat_disk.ts";
 import type { Links } from "./chat_links.ts";

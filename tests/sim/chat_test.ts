@@ -23,8 +23,8 @@ interface Bug {
   readonly edits: readonly Planted[];
 }
 
-const PRIMARY = "nodes/chat/primary.ts";
-const FOLLOWER = "nodes/chat/follower.ts";
+const PRIMARY = "nodes/chat/replica/primary.ts";
+const FOLLOWER = "nodes/chat/replica/follower.ts";
 const BALLOT = "election/ballot.ts";
 
 const BUGS: Record<string, Bug> = {
@@ -77,7 +77,7 @@ const BUGS: Record<string, Bug> = {
   "a promise is not durable": {
     drama: "churn",
     edits: [{
-      file: "nodes/chat/elector.ts",
+      file: "nodes/chat/replica/elector.ts",
       find: `this.#context.save(save, () => {
       this.#context.send(from, { kind: "promise", epoch, ...answer });
     });`,
@@ -88,7 +88,7 @@ const BUGS: Record<string, Bug> = {
   "an acceptance is not durable": {
     drama: "amnesia",
     edits: [{
-      file: "nodes/chat/elector.ts",
+      file: "nodes/chat/replica/elector.ts",
       find: `const isTaken = this.take(view, () => {
       this.#context.send(from, { kind: "accepted", epoch });
     });`,
@@ -132,7 +132,7 @@ const BUGS: Record<string, Bug> = {
         replace: "if (acceptor",
       },
       {
-        file: "nodes/chat/elector.ts",
+        file: "nodes/chat/replica/elector.ts",
         find: "purpose.end.index !== last.index",
         replace: "purpose.end.index > last.index",
       },
@@ -164,13 +164,13 @@ const BUGS: Record<string, Bug> = {
     drama: "churn",
     edits: [
       {
-        file: "nodes/chat/core.ts",
+        file: "nodes/chat/replica/core.ts",
         find: "    if (acceptor.isAbove(epoch)) {\n      const { promised }",
         replace:
           "    if (!acceptor.hasAccepted(epoch)) {\n      const { promised }",
       },
       {
-        file: "nodes/chat/core.ts",
+        file: "nodes/chat/replica/core.ts",
         find:
           "    this.#primary = undefined;\n    this.#follower = undefined;\n    this.#becomeInactive();",
         replace: "    this.#primary = undefined;\n    this.#becomeInactive();",
@@ -185,7 +185,7 @@ const BUGS: Record<string, Bug> = {
         replace: "return compareEpochs(epoch, this.#startedAt) >= 0;",
       },
       {
-        file: "nodes/chat/core.ts",
+        file: "nodes/chat/replica/core.ts",
         find: ") this.#follow(acceptor.accepted);\n",
         replace: `) {
       this.#follow(acceptor.accepted);
@@ -238,14 +238,14 @@ const BUGS: Record<string, Bug> = {
   },
   "a repeated command takes effect again": {
     edits: [{
-      file: "nodes/chat/sessions.ts",
+      file: "nodes/chat/state/sessions.ts",
       find: "if (sequence === last + 1) return undefined;",
       replace: "if (sequence <= last + 1) return undefined;",
     }],
   },
   "a sequence may be left out": {
     edits: [{
-      file: "nodes/chat/sessions.ts",
+      file: "nodes/chat/state/sessions.ts",
       find: 'if (sequence > last) return { code: "gap", value: last + 1 };',
       replace: "if (sequence > last) return undefined;",
     }],

@@ -1,7 +1,7 @@
 /** Whole replicated groups in simulated time, from one seed, with everything that can break. */
 
-import { DEFAULT_TIMING } from "../../nodes/chat/contract.ts";
-import type { ReplicaTiming } from "../../nodes/chat/contract.ts";
+import { DEFAULT_TIMING } from "../../nodes/chat/replica/contract.ts";
+import type { ReplicaTiming } from "../../nodes/chat/replica/contract.ts";
 import { type HistoryEvent, HistoryRecorder } from "../history/history.ts";
 import { ChatChecker } from "./chat_checker.ts";
 import { SimulatedClient } from "./chat_client.ts";

@@ -3,7 +3,7 @@
 import type { StoreId } from "../../protocol/epoch.ts";
 import type { View } from "../../protocol/view.ts";
 import { HistoryRecorder } from "../history/history.ts";
-import { ownGroup } from "../../nodes/chat/own_advert.ts";
+import { ownGroup } from "../../nodes/chat/group/own_advert.ts";
 import { ChatChecker, sketch } from "./chat_checker.ts";
 import type { SimulatedClient } from "./chat_client.ts";
 import type { SimulatedDisk } from "./chat_disk.ts";

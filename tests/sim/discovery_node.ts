@@ -11,8 +11,8 @@ import type {
   OwnGroup,
   Rival,
 } from "../../election/discovery_contract.ts";
-import type { GroupState } from "../../nodes/chat/contract.ts";
-import { ownAdvert, ownGroup } from "../../nodes/chat/own_advert.ts";
+import type { GroupState } from "../../nodes/chat/replica/contract.ts";
+import { ownAdvert, ownGroup } from "../../nodes/chat/group/own_advert.ts";
 import type { SimulatedReplica } from "./chat_node.ts";
 import { decodeCommand } from "./chat_state.ts";
 import type { ChatSurroundings, Companion } from "./chat_surroundings.ts";

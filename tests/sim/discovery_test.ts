@@ -19,9 +19,9 @@ const PLANTED_SEEDS_MAX = 3_000;
 
 const CORE = "election/discovery.ts";
 const SIGHTINGS = "election/sightings.ts";
-const PRIMARY = "nodes/chat/primary.ts";
+const PRIMARY = "nodes/chat/replica/primary.ts";
 const BALLOT = "election/ballot.ts";
-const ADVERT = "nodes/chat/own_advert.ts";
+const ADVERT = "nodes/chat/group/own_advert.ts";
 
 const BUGS: Record<string, readonly Planted[]> = {
   "a group that holds data ends": [
@@ -75,7 +75,7 @@ const BUGS: Record<string, readonly Planted[]> = {
     replace: ": this.#group === undefined || advert.group.id === group;",
   }],
   "a view of another group is accepted": [{
-    file: "nodes/chat/foreign.ts",
+    file: "nodes/chat/replica/foreign.ts",
     find: "if (view === undefined) return false;",
     replace: "if (view !== null) return false;",
   }],
@@ -165,13 +165,13 @@ const BUGS: Record<string, readonly Planted[]> = {
     },
   ],
   "a founder's first view goes to others before it is kept": [{
-    file: "nodes/chat/elector.ts",
+    file: "nodes/chat/replica/elector.ts",
     find:
       "if (!voters.includes(store) && !previousVoters.includes(store)) return;",
     replace: "if (voters === previousVoters) return;",
   }],
   "whoever leaves for good does not say so": [{
-    file: "nodes/chat/departure.ts",
+    file: "nodes/chat/replica/departure.ts",
     find: "isForGood: isLeavingForGood,",
     replace: "isForGood: false,",
   }],

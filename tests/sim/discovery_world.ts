@@ -6,7 +6,7 @@ import {
   DISCOVERY_TIMING,
   type DiscoveryTiming,
 } from "../../election/discovery_contract.ts";
-import { DEFAULT_TIMING } from "../../nodes/chat/contract.ts";
+import { DEFAULT_TIMING } from "../../nodes/chat/replica/contract.ts";
 import { HistoryRecorder } from "../history/history.ts";
 import type { ChatChecker } from "./chat_checker.ts";
 import { SimulatedClient } from "./chat_client.ts";

@@ -3,7 +3,7 @@ import {
   type ChatSettings,
   parseChatFlags,
 } from "../../../nodes/chat/flags.ts";
-import { DEFAULT_TIMING } from "../../../nodes/chat/contract.ts";
+import { DEFAULT_TIMING } from "../../../nodes/chat/replica/contract.ts";
 import { FlagsExit } from "../../../nodes/host/flags.ts";
 
 /** As the seed has it, with the comment that stands there. */

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { Latencies } from "../../../nodes/chat/latencies.ts";
+import { Latencies } from "../../../nodes/chat/service/latencies.ts";
 import {
   type ChatCounters,
   registerChatMetrics,

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { GroupState } from "../../../nodes/chat/contract.ts";
+import type { GroupState } from "../../../nodes/chat/replica/contract.ts";
 import {
   chatReadiness,
   nodeStatus,
