@@ -1,12 +1,12 @@
 /** Looks for nodes, again and again, until somebody has seen enough. */
 
 import type { ServiceName } from "../protocol/discovery.ts";
-import {
-  type Finder,
-  type FinderCounters,
-  openFinder,
-  type Sighting,
+import type {
+  Finder,
+  FinderCounters,
+  Sighting,
 } from "../nodes/host/discovery/finder.ts";
+import { openFinder } from "../nodes/host/discovery/open_finder.ts";
 import type { Log } from "../nodes/host/log.ts";
 import { type FoundNodes, foundNodes } from "./found_groups.ts";
 import type { SearchSettings } from "./where_flags.ts";

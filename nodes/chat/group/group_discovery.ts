@@ -12,11 +12,8 @@ import {
   type Rival,
 } from "../../../election/discovery_contract.ts";
 import { type Answerer, openAnswerer } from "../../host/discovery/answerer.ts";
-import {
-  type DiscoverWhere,
-  type Finder,
-  openFinder,
-} from "../../host/discovery/finder.ts";
+import type { DiscoverWhere, Finder } from "../../host/discovery/finder.ts";
+import { openFinder } from "../../host/discovery/open_finder.ts";
 import { formatChoice } from "../../host/discovery/discover_flags.ts";
 import type { Asker } from "../../host/discovery/tcp_answer.ts";
 import type { Log } from "../../host/log.ts";

@@ -3,9 +3,6 @@
 import type { Address } from "../../../protocol/address.ts";
 import type { Advert, ServiceName } from "../../../protocol/discovery.ts";
 import type { Log } from "../log.ts";
-import { AddressFinder } from "./address_finder.ts";
-import { DnsNames } from "./dns_names.ts";
-import { UdpFinder } from "./udp_finder.ts";
 
 /** Where to ask; see `--discover`. */
 export type DiscoverWhere =
@@ -77,25 +74,4 @@ export interface FinderOptions {
   readonly log: Log;
   /** Milliseconds since 1970; the machine's clock unless given. */
   readonly now?: () => number;
-}
-
-/** Opens a finder; what is not there yet, an interface or a name, may come later. */
-export function openFinder(options: FinderOptions): Finder {
-  const { where, log } = options;
-  switch (where.kind) {
-    case "static":
-      return new AddressFinder(options, {
-        via: "static",
-        list: () => Promise.resolve(where.addresses),
-      });
-    case "dns": {
-      const names = new DnsNames({ name: where.name, port: where.port, log });
-      return new AddressFinder(options, {
-        via: `dns ${where.name}`,
-        list: () => names.list(),
-      });
-    }
-    case "udp":
-      return new UdpFinder(options, where);
-  }
 }

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { openFinder } from "../../../../nodes/host/discovery/finder.ts";
+import { openFinder } from "../../../../nodes/host/discovery/open_finder.ts";
 import { dial } from "../../../../nodes/host/link.ts";
 import { encodeDiscoverAsk } from "../../../../protocol/discovery_words.ts";
 import { WireError } from "../../../../protocol/errors.ts";

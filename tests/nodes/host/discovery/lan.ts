@@ -8,12 +8,12 @@ import {
   openAnswerer,
 } from "../../../../nodes/host/discovery/answerer.ts";
 import { DISCOVER_UDP } from "../../../../nodes/host/discovery/discover_flags.ts";
-import {
-  type Finder,
-  type FinderOptions,
-  openFinder,
-  type Sighting,
+import type {
+  Finder,
+  FinderOptions,
+  Sighting,
 } from "../../../../nodes/host/discovery/finder.ts";
+import { openFinder } from "../../../../nodes/host/discovery/open_finder.ts";
 import type { Log, LogFields } from "../../../../nodes/host/log.ts";
 import type { Address } from "../../../../protocol/address.ts";
 import {

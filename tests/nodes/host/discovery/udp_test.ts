@@ -1,9 +1,7 @@
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { DISCOVER_UDP } from "../../../../nodes/host/discovery/discover_flags.ts";
-import {
-  openFinder,
-  type Sighting,
-} from "../../../../nodes/host/discovery/finder.ts";
+import type { Sighting } from "../../../../nodes/host/discovery/finder.ts";
+import { openFinder } from "../../../../nodes/host/discovery/open_finder.ts";
 import { SOURCE_RATE } from "../../../../nodes/host/discovery/rate_limits.ts";
 import {
   DATAGRAM_BYTES,
