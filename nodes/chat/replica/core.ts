@@ -294,7 +294,12 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
 
   #peerUp(peer: Peer): void {
     const context = this.#context;
-    context.membership.up(peer, context.nowMs);
+    const { view, membership } = context;
+    const before = membership.get(peer.store)?.peer.incarnation;
+    // A process that began anew does not lead what it led before.
+    const isNew = before !== undefined && before !== peer.incarnation;
+    if (isNew && peer.store === view?.primary) this.#hearWritable(false);
+    membership.up(peer, context.nowMs);
     if (peer.store === this.#follower?.view.primary) {
       this.#follower.linkUp();
       this.#departure.linkUp();
