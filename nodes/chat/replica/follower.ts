@@ -27,6 +27,8 @@ export class Follower {
   /** The primary's commit index, as last heard. */
   #commit = 0;
   #acknowledged = 0;
+  /** Entries came while a snapshot was on its way. */
+  #hasMissed = false;
   /** What came before the acceptance was durable; at most the primary's window. */
   #early: Append[] = [];
   #heardMs: number;
@@ -54,7 +56,10 @@ export class Follower {
       this.#early.push(message);
       return;
     }
-    if (this.#context.isFetching) return; // Afterwards the primary is told.
+    if (this.#context.isFetching) {
+      this.#hasMissed = true; // Afterwards the primary is told.
+      return;
+    }
     const { log } = this.#context;
     const { previous, entries } = message;
     const end = previous.index + entries.length;
@@ -119,10 +124,16 @@ export class Follower {
   snapshotInstalled(base: LogPosition): void {
     this.#verified = Math.max(this.#verified, base.index);
     this.acknowledge({ always: true });
+    if (this.#hasMissed) this.#beginAnew();
   }
 
-  /** Begins anew with the primary: what it sent meanwhile was not taken. */
   snapshotFailed(): void {
+    this.#beginAnew();
+  }
+
+  /** What the primary sent meanwhile was not taken, and nothing may come after it. */
+  #beginAnew(): void {
+    this.#hasMissed = false;
     const { epoch, primary } = this.view;
     this.#context.send(primary, { kind: "unaware", epoch });
   }
