@@ -219,8 +219,7 @@ export class SimulatedDiscovery implements Companion, Antenna {
     }
     this.#met = group;
     if (before === undefined || before === group) return;
-    const mayChange = this.#around.checkerOf(before).isDissolved ||
-      this.#kept.has(group);
+    const mayChange = this.#hasEnded(before) || this.#kept.has(group);
     if (mayChange || !this.#hasHeard(before)) return;
     this.#fail(`meets group ${group}, and ${before} as well`);
   }
@@ -232,15 +231,21 @@ export class SimulatedDiscovery implements Companion, Antenna {
     const { awakeSinceMs, asleepMs } = this.machine;
     const { rate } = this.#node.clock;
     const awakeMs = (world.nowMs - awakeSinceMs) * rate;
-    if (awakeMs < foundMs / 2 && asleepMs * rate > foundMs) {
+    // Longer than it would have listened: it must begin anew.
+    if (awakeMs < foundMs / 2 && asleepMs * rate > 2.5 * foundMs) {
       this.#fail("founds a group half asleep");
     }
     for (const group of this.#heardMs.keys()) {
-      if (this.#around.checkerOf(group).isDissolved) continue;
+      if (this.#hasEnded(group)) continue;
       if (this.#hasHeard(group)) {
         this.#fail(`founds, and has heard of ${group}`);
       }
     }
+  }
+
+  #hasEnded(group: StoreId): boolean {
+    const { isDissolved, isGivenUp } = this.#around.checkerOf(group);
+    return isDissolved || isGivenUp;
   }
 
   /** Empty groups that do not work may be passed over after a while. */
