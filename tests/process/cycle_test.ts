@@ -31,7 +31,7 @@ Deno.test("cycle: three nodes in a ring say so, and a sender is told why nothing
   const said = send.logLines();
   assertMatch(
     said[0].message,
-    /^The chain is a cycle: (\w -> ){3}\w; trying on$/,
+    /^The chain is a cycle: (\w -> ){3}\w; still trying$/,
   );
   assertEquals(said[0].code, "cycle");
   assertEquals(

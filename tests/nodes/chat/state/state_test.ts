@@ -460,7 +460,8 @@ Deno.test("state: while it writes, everything is seen once", async () => {
         await nextTurn();
       }
       await writing;
-      assert(turns > 2, `${turns} turns`);
+      // Asked at least once in the middle of it, however quick the disk is.
+      assert(turns > 1, `${turns} turns`);
     }
     await state.close();
   });
