@@ -235,8 +235,9 @@ export class DiscoveryCore implements Core<DiscoveryInput, DiscoveryEffect> {
     if (this.#nowMs < this.#dissolveNotBeforeMs) return;
     const rank = rankOf(mine);
     if (rank.holdsData || compareGroups(theirs, rank) < 0) return;
-    // An empty group whose leader says nothing may be a dead one.
-    if (!theirs.holdsData && !theirs.isLeaderHeard) return;
+    // Of two empty groups a dead one must not be left over.
+    const isAlive = theirs.isLeaderHeard && theirs.isWorking;
+    if (!theirs.holdsData && !isAlive) return;
     this.#dissolveNotBeforeMs = this.#nowMs + this.#options.timing.calmMs;
     this.#note(
       "info",

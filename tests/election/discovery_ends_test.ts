@@ -82,6 +82,14 @@ Deno.test("discovery: a group with a witness never ends, and is a rival", () => 
   assertEquals(scene.take("rivals").length, 1);
 });
 
+Deno.test("discovery: an empty group does not end for one that does not work", () => {
+  const group = groupAdvert("z", { isWorking: false });
+  const scene = hearing({}, advert("z1", { group }));
+  assertEquals(scene.take("dissolve"), []);
+  scene.hear(advert("z1", { group: groupAdvert("z") }));
+  assertEquals(scene.take("dissolve").length, 1);
+});
+
 Deno.test("discovery: an empty group ends only at the word of the other's leader", () => {
   const group = groupAdvert("z");
   const scene = hearing({}, advert("z0", { group }));
