@@ -2,7 +2,7 @@
 
 import { Acceptor, type Save } from "../../../election/acceptor.ts";
 import { Jitter } from "../../../election/jitter.ts";
-import { Membership } from "../../../election/membership.ts";
+import { Membership, type Peer } from "../../../election/membership.ts";
 import type { StoreId } from "../../../protocol/epoch.ts";
 import type { LogEntry, ReplicaMessage } from "../../../protocol/replica.ts";
 import type { NodeInfo, View } from "../../../protocol/view.ts";
@@ -26,6 +26,8 @@ export class ReplicaContext {
   isActive = false;
   /** Whether the primary that this node follows said last that it can commit. */
   isPrimaryWritable = true;
+  /** Its process began anew, and has not spoken in the view's epoch: it may not lead it. */
+  isPrimaryAnew = false;
   /** Asked to stop: leads no more, and wants to be in no view. */
   isDraining = false;
   /** Asked to leave: gives its vote back as well. */
@@ -68,11 +70,21 @@ export class ReplicaContext {
     this.#effects.push({ kind: "send", to, message });
   }
 
+  /** A link to a node stands. */
+  linked(peer: Peer): void {
+    const { incarnation } = this.membership.get(peer.store)?.peer ?? peer;
+    this.isPrimaryAnew ||= incarnation !== peer.incarnation &&
+      peer.store === this.view?.primary;
+    this.membership.up(peer, this.nowMs);
+  }
+
   /** Why a node whose link is lost, or who is silent, is taken for dead. */
   lossOf(store: StoreId): string {
     const state = this.membership.get(store);
     const { suspectAfterMs } = this.options.timing;
-    const reason = state?.isUp === true
+    const reason = store === this.view?.primary && this.isPrimaryAnew
+      ? "restarted"
+      : state?.isUp === true
       ? `silent for ${suspectAfterMs} ms`
       : state?.isRefused === true
       ? "connection refused"

@@ -294,12 +294,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
 
   #peerUp(peer: Peer): void {
     const context = this.#context;
-    const { view, membership } = context;
-    const before = membership.get(peer.store)?.peer.incarnation;
-    // A process that began anew does not lead what it led before.
-    const isNew = before !== undefined && before !== peer.incarnation;
-    if (isNew && peer.store === view?.primary) this.#hearWritable(false);
-    membership.up(peer, context.nowMs);
+    context.linked(peer);
     if (peer.store === this.#follower?.view.primary) {
       this.#follower.linkUp();
       this.#departure.linkUp();
@@ -350,6 +345,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     }
     if (view === undefined || from !== view.primary) return;
     this.#becomeActive();
+    this.#context.isPrimaryAnew = false;
     this.#follower?.heard();
     if (message.kind === "append") return this.#follower?.append(message);
     this.#follower?.heartbeat(message.commit);
@@ -422,6 +418,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     const { nowMs, jitter, options: { timing } } = this.#context;
     this.#context.isActive = false;
     this.#context.isPrimaryWritable = true;
+    this.#context.isPrimaryAnew = false;
     this.#mustLook = true;
     this.#inactiveSinceMs = nowMs;
     this.#patienceMs = timing.electionMs * jitter.between(1, 2);
@@ -552,6 +549,7 @@ export class ReplicaCore implements Core<ReplicaInput, ReplicaEffect> {
     const { view, isActive, self, membership, nowMs, options } = this.#context;
     if (view === undefined || !isActive) return true;
     if (view.primary === self) return this.#primary === undefined;
+    if (this.#context.isPrimaryAnew) return true;
     if (!membership.isUp(view.primary)) return true;
     return membership.isSuspect(view.primary, {
       nowMs,

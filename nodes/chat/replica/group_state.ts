@@ -17,7 +17,8 @@ export function groupState(
   const isWritable = view !== undefined && isActive &&
     (role === "primary"
       ? canCommit(context, view)
-      : isHeard(context, view.primary) && context.isPrimaryWritable);
+      : isHeard(context, view.primary) && !context.isPrimaryAnew &&
+        context.isPrimaryWritable);
   return {
     role,
     view: isActive ? view : undefined,
