@@ -32,6 +32,11 @@ export interface DiscoverySurroundings extends ChatSurroundings {
   nodeAt(address: Address): SimulatedReplica | undefined;
 }
 
+interface Heard {
+  readonly group: StoreId | undefined;
+  readonly heardMs: number;
+}
+
 /** Lives as long as its process. */
 export class SimulatedDiscovery implements Companion, Antenna {
   readonly machine: Machine;
@@ -46,14 +51,12 @@ export class SimulatedDiscovery implements Companion, Antenna {
   readonly #life: number;
   /** As the core was told. */
   #told: OwnGroup | undefined;
-  /** Groups that were heard of, and when. */
-  readonly #heardMs = new Map<StoreId, number>();
   /** Since when groups are said to be empty and not to work. */
   readonly #lameSinceMs = new Map<StoreId, number>();
   /** Groups that are said to hold something, or to be meant. */
   readonly #kept = new Set<StoreId>();
-  /** The group of each node that was heard of, by its own last word. */
-  readonly #groups = new Map<string, StoreId | undefined>();
+  /** The group of each node that was heard of, by its own last word, and when. */
+  readonly #heard = new Map<string, Heard>();
   /** The group that was met last while this node was in none. */
   #met: StoreId | undefined;
   #hasStarted = false;
@@ -140,9 +143,9 @@ export class SimulatedDiscovery implements Companion, Antenna {
     this.#look();
     const { port, host: named } = advert.peers;
     const peers = { host: named ?? host, port };
-    this.#groups.set(advert.id, advert.group?.id);
+    const { nowMs } = this.#node;
+    this.#heard.set(advert.id, { group: advert.group?.id, heardMs: nowMs });
     if (advert.group !== undefined) {
-      this.#heardMs.set(advert.group.id, this.#node.nowMs);
       if (!advert.group.isVoid) this.#kept.add(advert.group.id);
       this.#noteLame(advert.group);
     }
@@ -211,7 +214,7 @@ export class SimulatedDiscovery implements Companion, Antenna {
 
   /** Whoever is in no group stays with the one that it has met, while it hears of it. */
   #checkMeeting(other: SimulatedReplica): void {
-    const group = this.#groups.get(other.name);
+    const group = this.#heard.get(other.name)?.group;
     const before = this.#met;
     if (group === undefined || this.#told !== undefined) return;
     if (this.#node.disk.dissolved.includes(group)) {
@@ -235,8 +238,8 @@ export class SimulatedDiscovery implements Companion, Antenna {
     if (awakeMs < foundMs / 2 && asleepMs * rate > 2.5 * foundMs) {
       this.#fail("founds a group half asleep");
     }
-    for (const group of this.#heardMs.keys()) {
-      if (this.#hasEnded(group)) continue;
+    for (const { group } of this.#heard.values()) {
+      if (group === undefined || this.#hasEnded(group)) continue;
       if (this.#hasHeard(group)) {
         this.#fail(`founds, and has heard of ${group}`);
       }
@@ -260,11 +263,12 @@ export class SimulatedDiscovery implements Companion, Antenna {
   #hasHeard(group: StoreId): boolean {
     const { askMs, foundMs, calmMs } = this.#around.discoveryTiming;
     const { nowMs } = this.#node;
-    const heardMs = this.#heardMs.get(group) ?? -Infinity;
     const lameSinceMs = this.#lameSinceMs.get(group) ?? Infinity;
-    return [...this.#groups.values()].includes(group) &&
-      nowMs - lameSinceMs < calmMs &&
-      nowMs - heardMs < Math.min(foundMs, 4 * askMs);
+    const sinceMs = nowMs - Math.min(foundMs, 4 * askMs);
+    return nowMs - lameSinceMs < calmMs &&
+      [...this.#heard.values()].some((heard) =>
+        heard.group === group && heard.heardMs > sinceMs
+      );
   }
 
   /** Only what has ended may be given up, or a group loses a voter that it counts on. */
