@@ -203,14 +203,6 @@ const BUGS: Record<string, Bug> = {
       replace: "",
     }],
   },
-  "the last voter may go": {
-    drama: "reshape",
-    edits: [{
-      file: PRIMARY,
-      find: "      if (voters.length === 1) continue;\n",
-      replace: "",
-    }],
-  },
   "a view is active when one voter has accepted it": {
     drama: "duel",
     edits: [{
