@@ -74,6 +74,8 @@ export const WIRE_CODES = {
   "timeout": "indefinite",
   /** The client reads more slowly than messages come; connect again and resume. */
   "slow-consumer": "indefinite",
+  /** The server takes no new clients: it is being emptied; go to another. */
+  "draining": "definite",
   /** The node is stopping; what it has not acknowledged may yet be delivered. */
   "shutting-down": "indefinite",
   /** The link broke; what was not acknowledged may yet be delivered. */

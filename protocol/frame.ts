@@ -46,6 +46,11 @@ export const FRAME = {
   snapshotChunk: 51,
   discoverAsk: 64,
   discoverAnswer: 65,
+  meshHello: 80,
+  meshEvents: 81,
+  meshBeat: 82,
+  meshAsk: 83,
+  meshPresence: 84,
 } as const;
 
 /** One frame; `payload` is a view of the bytes it was read from. */

@@ -27,7 +27,7 @@ import {
 export const PROTOCOL_VERSION = 1;
 
 /** What a process is on a link. */
-export type Role = "chain" | "client" | "chat" | "witness";
+export type Role = "chain" | "client" | "chat" | "witness" | "mesh";
 
 /** What each side says of itself. */
 export interface Identity {
