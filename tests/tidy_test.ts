@@ -25,6 +25,7 @@ const LAYERS: readonly (readonly [string, readonly string[]])[] = [
     "protocol",
   ]],
   ["nodes/chain", ["nodes/chain", "nodes/host", "storage", "protocol"]],
+  ["nodes/mesh", ["nodes/mesh", "nodes/host", "storage", "protocol"]],
   ["nodes/host", ["nodes/host", "storage", "protocol", "deno.json"]],
   ["storage", ["storage", "protocol"]],
   ["election", ["election", "protocol"]],

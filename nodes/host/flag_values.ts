@@ -5,6 +5,7 @@ import {
   formatAddress,
   parseAddress,
 } from "../../protocol/address.ts";
+import { isName, type NodeId } from "../../protocol/ids.ts";
 
 /** How the text behind a flag, or in a variable, becomes a value. */
 export interface FlagValue<T> {
@@ -69,6 +70,45 @@ export function addressList(): FlagValue<readonly Address[]> {
       return addresses;
     },
     format: (addresses) => addresses.map(formatAddress).join(","),
+  };
+}
+
+/** A node's name, and where it is reached. */
+export interface NamedAddress {
+  readonly id: NodeId;
+  readonly address: Address;
+}
+
+/**
+ * `ID=HOST:PORT[,ID=HOST:PORT…]`, to dial.
+ *
+ * @param example One that an error shows.
+ */
+export function namedAddresses(
+  example: string,
+): FlagValue<readonly NamedAddress[]> {
+  return {
+    metavar: "ID=HOST:PORT",
+    parse: (text) =>
+      text.split(",").map((part) => {
+        const equals = part.indexOf("=");
+        const id = part.slice(0, Math.max(equals, 0)).trim();
+        if (!isName(id)) {
+          throw new RangeError(
+            `"${part}" is no node, wanted one such as "${example}"`,
+          );
+        }
+        const address = parseAddress(part.slice(equals + 1).trim());
+        if (address.port === 0) {
+          throw new RangeError(
+            `Port 0 in "${part}" cannot be dialled, wanted 1 to 65535`,
+          );
+        }
+        return { id, address };
+      }),
+    format: (nodes) =>
+      nodes.map(({ id, address }) => `${id}=${formatAddress(address)}`)
+        .join(","),
   };
 }
 

@@ -1,11 +1,7 @@
 /** What `skein-chat` and `skein-witness` are told alike: the group, and the node. */
 
-import {
-  type Address,
-  formatAddress,
-  parseAddress,
-} from "../../../protocol/address.ts";
-import { isName, type NodeId } from "../../../protocol/ids.ts";
+import type { Address } from "../../../protocol/address.ts";
+import type { NodeId } from "../../../protocol/ids.ts";
 import type { NodeKind } from "../../../protocol/view.ts";
 import { readClusterKey } from "../../host/cluster_key.ts";
 import {
@@ -24,8 +20,8 @@ import {
 import {
   address,
   duration,
-  type FlagValue,
   identifier,
+  namedAddresses,
   path,
 } from "../../host/flag_values.ts";
 import type { Environment, ParsedFlags } from "../../host/flags.ts";
@@ -88,11 +84,6 @@ const DATA_FOLDER = "./data";
 /** Where a node that is to be found lets all of its networks in. */
 const ANYWHERE = "0.0.0.0";
 
-interface NamedAddress {
-  readonly id: NodeId;
-  readonly address: Address;
-}
-
 /** The flags of both programs. */
 export const groupFlags = {
   id: optionalFlag({
@@ -104,13 +95,13 @@ export const groupFlags = {
   }),
   servers: repeatedFlag({
     names: ["--server"],
-    value: namedAddress(),
+    value: namedAddresses("server-1=192.168.1.1:8081"),
     about:
       "A server of the group, by its replica port; once for each, itself included. Without any: the variables SERVER1_IP, REPLICA_PORT1, CLIENT_PORT1, SERVER2_IP … say the same.",
   }),
   witnesses: repeatedFlag({
     names: ["--witness"],
-    value: namedAddress(),
+    value: namedAddresses("server-1=192.168.1.1:8081"),
     about:
       "A witness of the group, which votes and keeps no data; once for each. Or WITNESS1_IP, WITNESS_PORT1 ….",
   }),
@@ -455,28 +446,3 @@ function readTiming(flags: GroupFlags): ReplicaTiming {
 }
 
 /** `ID=HOST:PORT[,…]`. */
-function namedAddress(): FlagValue<readonly NamedAddress[]> {
-  return {
-    metavar: "ID=HOST:PORT",
-    parse: (text) =>
-      text.split(",").map((part) => {
-        const equals = part.indexOf("=");
-        const id = part.slice(0, Math.max(equals, 0)).trim();
-        if (!isName(id)) {
-          throw new RangeError(
-            `"${part}" is no node, wanted one such as "server-1=192.168.1.1:8081"`,
-          );
-        }
-        const address = parseAddress(part.slice(equals + 1).trim());
-        if (address.port === 0) {
-          throw new RangeError(
-            `Port 0 in "${part}" cannot be dialled, wanted 1 to 65535`,
-          );
-        }
-        return { id, address };
-      }),
-    format: (nodes) =>
-      nodes.map(({ id, address }) => `${id}=${formatAddress(address)}`)
-        .join(","),
-  };
-}

@@ -23,7 +23,7 @@ import { StartError } from "../../host/process.ts";
 import type { CommittedLogEvents } from "../replica/committed_log.ts";
 import { encodeCommand } from "../state/commands.ts";
 import { DiskUsage } from "../disk_usage.ts";
-import type { FrameLink } from "../links/frame_link.ts";
+import type { FrameLink } from "../../host/frame_link.ts";
 import { GroupDiscovery } from "./group_discovery.ts";
 import type { NodeSettings } from "./group_flags.ts";
 import { Introduction } from "./introduction.ts";

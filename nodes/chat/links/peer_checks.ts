@@ -8,7 +8,7 @@ import type {
   ReplicaMessage,
 } from "../../../protocol/replica.ts";
 import type { NodeKind } from "../../../protocol/view.ts";
-import type { FrameLink } from "./frame_link.ts";
+import type { FrameLink } from "../../host/frame_link.ts";
 
 /**
  * How far ahead of this node an epoch may be: a thousand ballots a second for

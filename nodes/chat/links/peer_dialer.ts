@@ -5,7 +5,7 @@ import { WireError } from "../../../protocol/errors.ts";
 import { PeerError } from "../../../protocol/handshake.ts";
 import type { NodeId } from "../../../protocol/ids.ts";
 import { isConnectionRefused, probeRefused } from "./probe.ts";
-import type { SeldomLog } from "./seldom_log.ts";
+import type { SeldomLog } from "../../host/seldom_log.ts";
 
 /** Waits between nodes that look for each other, in milliseconds. */
 export interface PeerWaits {

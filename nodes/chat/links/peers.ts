@@ -30,7 +30,7 @@ import { answerDiscoverAsk } from "../../host/discovery/tcp_answer.ts";
 import type { SayAdvert } from "../../host/discovery/tcp_answer.ts";
 import type { Log } from "../../host/log.ts";
 import type { ReplicaInput } from "../replica/contract.ts";
-import { FrameLink, readFirst } from "./frame_link.ts";
+import { FrameLink, readFirst } from "../../host/frame_link.ts";
 import {
   DEFAULT_PEER_WAITS,
   PeerDialer,
@@ -44,7 +44,7 @@ import {
   type Joined,
   otherProcess,
 } from "./peer_checks.ts";
-import { SeldomLog } from "./seldom_log.ts";
+import { SeldomLog } from "../../host/seldom_log.ts";
 
 /** Connections at once: a link to each node, those that replace one, and snapshots. */
 const CONNECTIONS_MAX = 2 * NODES_MAX + 16;

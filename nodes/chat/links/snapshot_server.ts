@@ -9,7 +9,7 @@ import {
   type SnapshotInfo,
 } from "../../../protocol/snapshot_codec.ts";
 import type { Log } from "../../host/log.ts";
-import type { FrameLink } from "./frame_link.ts";
+import type { FrameLink } from "../../host/frame_link.ts";
 
 /** Who is served at once; each costs disk reads that the log wants as well. */
 const SERVED_MAX = 4;

@@ -11,7 +11,7 @@ import {
   type SnapshotInfo,
 } from "../../../protocol/snapshot_codec.ts";
 import { backoffMs } from "../../host/link.ts";
-import type { FrameLink } from "./frame_link.ts";
+import type { FrameLink } from "../../host/frame_link.ts";
 import { inTime } from "./snapshot_server.ts";
 
 /** Pieces asked for and not yet here: so much memory, and so much on the way. */

@@ -13,7 +13,7 @@ import { SnapshotWriter } from "../../../storage/snapshot_writer.ts";
 import type { Log } from "../../host/log.ts";
 import { StartError } from "../../host/process.ts";
 import { divergedReason } from "../replica/divergence.ts";
-import type { FrameLink } from "../links/frame_link.ts";
+import type { FrameLink } from "../../host/frame_link.ts";
 import type { PeerLinks } from "../links/peers.ts";
 import { SnapshotServer } from "../links/snapshot_server.ts";
 import { pullSnapshot } from "../links/snapshot_transfer.ts";

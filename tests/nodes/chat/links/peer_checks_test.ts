@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { FrameLink } from "../../../../nodes/chat/links/frame_link.ts";
+import { FrameLink } from "../../../../nodes/host/frame_link.ts";
 import { Link } from "../../../../nodes/host/link.ts";
 import {
   checkStranger,

@@ -7,7 +7,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { FrameLink } from "../../../../nodes/chat/links/frame_link.ts";
+import { FrameLink } from "../../../../nodes/host/frame_link.ts";
 import { PeerLinks } from "../../../../nodes/chat/links/peers.ts";
 import { closeConn, dial } from "../../../../nodes/host/link.ts";
 import { WireError } from "../../../../protocol/errors.ts";

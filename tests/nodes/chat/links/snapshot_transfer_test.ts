@@ -6,7 +6,7 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import type { FrameLink } from "../../../../nodes/chat/links/frame_link.ts";
+import type { FrameLink } from "../../../../nodes/host/frame_link.ts";
 import { SnapshotServer } from "../../../../nodes/chat/links/snapshot_server.ts";
 import { pullSnapshot } from "../../../../nodes/chat/links/snapshot_transfer.ts";
 import { WireError } from "../../../../protocol/errors.ts";

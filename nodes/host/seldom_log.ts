@@ -1,6 +1,6 @@
 /** Says a thing once that happens again and again. */
 
-import type { Log, LogFields } from "../../host/log.ts";
+import type { Log, LogFields } from "./log.ts";
 
 /** How long the same words are not repeated. */
 const AGAIN_AFTER_MS = 30_000;

@@ -1,21 +1,21 @@
 /** A link read by frames and written by turns: all that is sent in one turn leaves in one write. */
 
-import { WireError } from "../../../protocol/errors.ts";
+import { WireError } from "../../protocol/errors.ts";
 import {
   FRAME,
   type Frame,
   FRAME_HEADER_BYTES,
   frameLength,
-} from "../../../protocol/frame.ts";
+} from "../../protocol/frame.ts";
 import {
   encodeError,
   type Identity,
   PeerError,
   readError,
-} from "../../../protocol/handshake.ts";
-import { FRAME_BYTES_MAX } from "../../../protocol/limits.ts";
-import type { Link, OpenLink } from "../../host/link.ts";
-import { settleWithin } from "../../host/settle_within.ts";
+} from "../../protocol/handshake.ts";
+import { FRAME_BYTES_MAX } from "../../protocol/limits.ts";
+import type { Link, OpenLink } from "./link.ts";
+import { settleWithin } from "./settle_within.ts";
 
 /** Room for what is left of one frame and for a whole one behind it. */
 const READ_BYTES = 2 * FRAME_BYTES_MAX;
@@ -56,6 +56,11 @@ export class FrameLink {
     this.#queueBytesMax = queueBytesMax;
     this.#buffer.set(open.rest);
     this.#end = open.rest.length;
+  }
+
+  /** Bytes that were sent and that the system has not taken yet. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
   }
 
   /**

@@ -5,13 +5,13 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import { FrameLink } from "../../../../nodes/chat/links/frame_link.ts";
-import { Link } from "../../../../nodes/host/link.ts";
-import { WireError } from "../../../../protocol/errors.ts";
-import { encodeFrame, FRAME, writeUint32 } from "../../../../protocol/frame.ts";
-import { encodeError, PeerError } from "../../../../protocol/handshake.ts";
-import { FRAME_BYTES_MAX } from "../../../../protocol/limits.ts";
-import { arrivals, bytesOf, joined, textOf } from "../../../protocol/splits.ts";
+import { FrameLink } from "../../../nodes/host/frame_link.ts";
+import { Link } from "../../../nodes/host/link.ts";
+import { WireError } from "../../../protocol/errors.ts";
+import { encodeFrame, FRAME, writeUint32 } from "../../../protocol/frame.ts";
+import { encodeError, PeerError } from "../../../protocol/handshake.ts";
+import { FRAME_BYTES_MAX } from "../../../protocol/limits.ts";
+import { arrivals, bytesOf, joined, textOf } from "../../protocol/splits.ts";
 import {
   connectEnds,
   type Ends,
@@ -20,7 +20,7 @@ import {
   readToEnd,
   readUntil,
   roundTrips,
-} from "../../host/loopback.ts";
+} from "./loopback.ts";
 
 const LOST = new WireError("link-lost", "over");
 
