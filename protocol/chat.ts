@@ -400,6 +400,15 @@ export const REQUEST_TYPES: readonly string[] = [
   "help",
 ];
 
+/** What every request has, whatever it asks for. */
+export interface RequestHead {
+  /** The whole request. */
+  readonly value: object;
+  /** Not looked at yet. */
+  readonly type: unknown;
+  readonly id: RequestId | undefined;
+}
+
 /**
  * Reads one line from a client. Unknown fields are ignored.
  *
@@ -407,6 +416,23 @@ export const REQUEST_TYPES: readonly string[] = [
  * @throws {RequestError} Answer it; the connection goes on.
  */
 export function readRequest(line: string): ChatRequest {
+  const { value, type, id } = readRequestHead(line);
+  try {
+    // By hand, because nearly every request is one of these.
+    if (type === "send") return readSend(value, id);
+    return readOther(value, { type, id });
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    throw new RequestError(error.code, error.message, id);
+  }
+}
+
+/**
+ * Reads what is the same in every service's requests.
+ *
+ * @throws {RequestError} Answer it; the connection goes on.
+ */
+export function readRequestHead(line: string): RequestHead {
   let value: unknown;
   try {
     value = JSON.parse(line);
@@ -428,15 +454,7 @@ export function readRequest(line: string): ChatRequest {
     );
   }
   const id = "id" in value ? readId(value.id) : undefined;
-  const type = "type" in value ? value.type : undefined;
-  try {
-    // By hand, because nearly every request is one of these.
-    if (type === "send") return readSend(value, id);
-    return readOther(value, { type, id });
-  } catch (error) {
-    if (!(error instanceof WireError)) throw error;
-    throw new RequestError(error.code, error.message, id);
-  }
+  return { value, type: "type" in value ? value.type : undefined, id };
 }
 
 function readId(id: unknown): RequestId | undefined {
@@ -474,7 +492,8 @@ function readSequence(seq: unknown): number {
   throw wrongField("seq", "a whole number from 1 to 2^53 - 1");
 }
 
-function wrongField(name: string, wanted: string): WireError {
+/** Says that one field of a request is not what it must be. */
+export function wrongField(name: string, wanted: string): WireError {
   return new WireError(
     "invalid-message",
     `Cannot read request: "${name}" must be ${wanted}`,
@@ -530,12 +549,17 @@ function readOther(
     default:
       throw new WireError(
         "invalid-message",
-        `Cannot read request: "type" ${typeText(type)}, wanted one of ${
-          REQUEST_TYPES.join(", ")
-        }`,
+        unknownType(type, REQUEST_TYPES),
       );
   }
   throw new WireError("invalid-message", reasonOf(type, value));
+}
+
+/** Says that a request is of no known type. */
+export function unknownType(type: unknown, wanted: readonly string[]): string {
+  return `Cannot read request: "type" ${typeText(type)}, wanted one of ${
+    wanted.join(", ")
+  }`;
 }
 
 /** Why this is no type of a request. */

@@ -259,7 +259,11 @@ export type ToClient =
     readonly missing: readonly NodeId[];
   }
   | { readonly type: "pong"; readonly id?: MeshRequestId | undefined }
-  | { readonly type: "help"; readonly text: string };
+  | {
+    readonly type: "help";
+    readonly id?: MeshRequestId | undefined;
+    readonly text: string;
+  };
 
 /** A message to everyone or to a room. */
 export interface MeshMessage {
