@@ -3,15 +3,10 @@
 import { Buffer } from "node:buffer";
 import { REQUEST_BYTES_MAX } from "../../../protocol/chat.ts";
 import { WireError } from "../../../protocol/errors.ts";
-import { NEWLINE, wholeLinesEnd } from "../../../protocol/lines.ts";
+import { NEWLINE } from "../../../protocol/lines.ts";
+import { LineReader } from "../../host/line_reader.ts";
 import type { Link } from "../../host/link.ts";
 import type { ClientSide, ClientTransport } from "./client.ts";
-
-/** Bytes of an idle connection's buffer: there may be thousands. */
-const IDLE_BUFFER_BYTES = 4_096;
-
-/** Bytes of a busy connection's buffer; grows further only for a longer line. */
-const BUSY_BUFFER_BYTES = 65_536;
 
 /** Bytes of one write: what must go out before a last word can. */
 const WRITE_BYTES_MAX = 65_536;
@@ -19,16 +14,11 @@ const WRITE_BYTES_MAX = 65_536;
 /** Below so many bytes the service may answer more. */
 const LOW_WATER_BYTES = 32_768;
 
-/** How long a line that is begun may take to end. */
-const LINE_WAIT_MS = 60_000;
-
 /** How long one write may take: longer, and nobody reads. */
 const WRITE_WAIT_MS = 30_000;
 
 /** How long a connection that is closed may take to read its last words. */
 const LAST_WORD_WAIT_MS = 5_000;
-
-const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** What a connection is served with. */
 export interface ConnectionOptions {
@@ -46,13 +36,8 @@ export class ClientConnection implements ClientTransport {
   readonly isLocal: boolean;
   readonly #link: Link;
   readonly #side: ClientSide;
+  readonly #reader: LineReader;
   readonly #onClosed: () => void;
-  #buffer: Uint8Array<ArrayBuffer> = new Uint8Array(IDLE_BUFFER_BYTES);
-  #length = 0;
-  /** Reads that would have fitted the idle buffer, since one did not. */
-  #smallReads = 0;
-  #isSkipping = false;
-  #lineSinceMs: number | undefined;
   #waiting: Uint8Array[] = [];
   #queuedBytes = 0;
   #isWriting = false;
@@ -62,7 +47,6 @@ export class ClientConnection implements ClientTransport {
   #isTorn = false;
   #isClosing = false;
   #isOver = false;
-  #readOn: (() => void) | undefined;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(link: Link, options: ConnectionOptions) {
@@ -70,6 +54,7 @@ export class ClientConnection implements ClientTransport {
     this.label = link.label;
     this.isLocal = link.isLocal;
     this.#onClosed = options.onClosed;
+    this.#reader = new LineReader(link, REQUEST_BYTES_MAX);
     this.#side = options.open(this);
     void this.#read(options.first);
   }
@@ -89,8 +74,7 @@ export class ClientConnection implements ClientTransport {
   }
 
   readOn(): void {
-    this.#readOn?.();
-    this.#readOn = undefined;
+    this.#reader.readOn();
   }
 
   close(lastWord?: string): void {
@@ -117,149 +101,16 @@ export class ClientConnection implements ClientTransport {
         `Client read nothing for ${WRITE_WAIT_MS / 1_000} s`,
       );
     }
-    const isAtStart = this.#length === 0 && !this.#isSkipping;
-    if (isAtStart || this.#readOn !== undefined) {
-      this.#lineSinceMs = undefined;
-      return undefined;
-    }
-    this.#lineSinceMs ??= nowMs;
-    if (nowMs - this.#lineSinceMs <= LINE_WAIT_MS) return undefined;
-    return new WireError(
-      "timeout",
-      `Client did not end its line within ${LINE_WAIT_MS / 1_000} s`,
-    );
+    return this.#reader.check(nowMs);
   }
-
-  // Reading
 
   async #read(first: Uint8Array): Promise<void> {
     try {
-      if (first.length > this.#buffer.length) this.#resize(BUSY_BUFFER_BYTES);
-      this.#buffer.set(first);
-      let count: number | null = first.length;
-      while (count !== null && !this.#isClosing) {
-        if (count > 0 && !this.#take(count)) {
-          await new Promise<void>((resolve) => this.#readOn = resolve);
-          if (this.#isClosing) break;
-        }
-        count = await this.#link.read(this.#buffer.subarray(this.#length));
-      }
-      if (!this.#isClosing) this.#end();
+      await this.#reader.read(first, this.#side);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#over();
     }
-  }
-
-  /** The client has closed its side: what it wrote last counts as a line. */
-  #end(): void {
-    if (this.#length > 0 && !this.#isSkipping) {
-      const last = new Uint8Array(this.#length + 1);
-      last.set(this.#buffer.subarray(0, this.#length));
-      last[this.#length] = NEWLINE;
-      this.#length = 0;
-      this.#hand(last);
-    }
-    this.#side.ended();
-  }
-
-  /** @returns Whether to read on at once. */
-  #take(count: number): boolean {
-    this.#length += count;
-    const end = wholeLinesEnd(this.#buffer, this.#length);
-    let start = 0;
-    if (this.#isSkipping) {
-      const skipped = this.#buffer.subarray(0, this.#length).indexOf(NEWLINE);
-      if (skipped < 0) {
-        this.#length = 0;
-        return true;
-      }
-      this.#isSkipping = false;
-      start = skipped + 1;
-    }
-    let goesOn = true;
-    if (end > start) {
-      this.#lineSinceMs = undefined;
-      goesOn = this.#hand(this.#buffer.subarray(start, end));
-    }
-    const used = Math.max(start, end);
-    if (used > 0 && used < this.#length) {
-      this.#buffer.copyWithin(0, used, this.#length);
-    }
-    this.#length -= used;
-    return this.#fit(count) ?? goesOn;
-  }
-
-  /**
-   * Finds room for the next read.
-   *
-   * @returns Whether to read on at once, if the side was told something.
-   */
-  #fit(count: number): boolean | undefined {
-    const size = this.#buffer.length;
-    const { lineBytesMax } = this.#side;
-    if (this.#length > lineBytesMax) {
-      const bytes = this.#length;
-      this.#isSkipping = true;
-      this.#length = 0;
-      return this.#side.refuse(
-        new WireError(
-          "too-large",
-          `Cannot read request: its length is ${bytes} bytes or more, limit is ${lineBytesMax}`,
-        ),
-      );
-    }
-    if (this.#length === size) {
-      // One byte more than the longest line, so that no line passes unseen.
-      this.#resize(Math.min(2 * size, REQUEST_BYTES_MAX + 1));
-      return undefined;
-    }
-    if (count >= IDLE_BUFFER_BYTES) {
-      this.#smallReads = 0;
-      if (size < BUSY_BUFFER_BYTES) this.#resize(BUSY_BUFFER_BYTES);
-    } else if (size > IDLE_BUFFER_BYTES && ++this.#smallReads >= 32) {
-      this.#smallReads = 0;
-      if (this.#length < IDLE_BUFFER_BYTES) this.#resize(IDLE_BUFFER_BYTES);
-    }
-    return undefined;
-  }
-
-  #resize(bytes: number): void {
-    const buffer = new Uint8Array(bytes);
-    buffer.set(this.#buffer.subarray(0, this.#length));
-    this.#buffer = buffer;
-  }
-
-  #hand(lines: Uint8Array): boolean {
-    let text: string;
-    try {
-      text = DECODER.decode(lines);
-    } catch {
-      return this.#handEach(lines);
-    }
-    return this.#side.take(text);
-  }
-
-  /** Not all of a block is UTF-8: only the lines that are not suffer. */
-  #handEach(lines: Uint8Array): boolean {
-    let goesOn = true;
-    let from = 0;
-    while (from < lines.length) {
-      const end = lines.indexOf(NEWLINE, from) + 1;
-      const line = lines.subarray(from, end);
-      from = end;
-      let text: string;
-      try {
-        text = DECODER.decode(line);
-      } catch {
-        goesOn = this.#side.refuse(
-          new WireError("invalid-utf8", "Cannot read request: it is not UTF-8"),
-        );
-        continue;
-      }
-      goesOn = this.#side.take(text);
-    }
-    return goesOn;
   }
 
   // Writing
@@ -318,7 +169,7 @@ export class ClientConnection implements ClientTransport {
 
   #beginClose(): void {
     this.#isClosing = true;
-    this.readOn();
+    this.#reader.stop();
     this.#closeTimer = setTimeout(() => this.#over(), LAST_WORD_WAIT_MS);
     if (!this.#isWriting) void this.#finish();
   }
@@ -336,7 +187,7 @@ export class ClientConnection implements ClientTransport {
     this.#isClosing = true;
     clearTimeout(this.#closeTimer);
     this.#waiting = [];
-    this.readOn();
+    this.#reader.stop();
     this.#link.abort();
     this.#side.closed();
     this.#onClosed();
