@@ -59,8 +59,11 @@ export interface ListenerOptions {
   onLink(open: OpenLink): void;
   /** A plain-text connection; `first` was read already. */
   onLines(link: Link, first: Uint8Array): void;
-  /** How a plain-text connection is refused, as a line; by default as a chain does. */
-  lineRefusal?(error: WireError): string;
+  /**
+   * How a plain-text connection is refused, as a line; by default as a chain
+   * does. `first` is what it began with.
+   */
+  lineRefusal?(error: WireError, first: Uint8Array): string;
 }
 
 /** Accepts connections until it is closed. */
@@ -250,7 +253,7 @@ export class Listener {
       const isFramed = first[0] === PREFACE[0];
       await link.close(
         isFramed ? frameRefusal(error) : new TextEncoder().encode(
-          this.#options.lineRefusal?.(error) ?? lineRefusal(error),
+          this.#options.lineRefusal?.(error, first) ?? lineRefusal(error),
         ),
       );
     }

@@ -67,7 +67,7 @@ export class AddressFinder implements Finder {
         ...{ cluster, role: "client", id: `discover-${Deno.pid}` },
         incarnation: drawIncarnation(),
       },
-      accepts: ["chat", "witness"],
+      accepts: ["chat", "witness", "mesh"],
       ...(key !== undefined && { key }),
     };
   }
