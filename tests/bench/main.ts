@@ -4,6 +4,7 @@ import { FlagsExit, orExit } from "../../nodes/host/flags.ts";
 import { benchChain, CHAIN_BENCH_ABOUT } from "./chain.ts";
 import { benchChat, CHAT_BENCH_ABOUT } from "./chat.ts";
 import { benchDiscovery, DISCOVERY_BENCH_ABOUT } from "./discovery.ts";
+import { benchMesh, MESH_BENCH_ABOUT } from "./mesh.ts";
 
 const BENCHES: Readonly<
   Record<string, {
@@ -14,6 +15,7 @@ const BENCHES: Readonly<
   chain: { about: CHAIN_BENCH_ABOUT, run: benchChain },
   chat: { about: CHAT_BENCH_ABOUT, run: benchChat },
   discovery: { about: DISCOVERY_BENCH_ABOUT, run: benchDiscovery },
+  mesh: { about: MESH_BENCH_ABOUT, run: benchMesh },
 };
 
 const [name, ...args] = Deno.args;

@@ -19,7 +19,7 @@ Deno.test("bench: an unknown name is one line and exit code 2", async () => {
     code: 2,
     stdout: "",
     stderr:
-      'skein bench: "chian" is no bench; wanted: chain, chat, discovery\n',
+      'skein bench: "chian" is no bench; wanted: chain, chat, discovery, mesh\n',
   });
 });
 
@@ -29,7 +29,8 @@ Deno.test("bench: help names every bench, and each has its own", async () => {
   assertStringIncludes(all.stdout, "chain");
   assertStringIncludes(all.stdout, "chat");
   assertStringIncludes(all.stdout, "discovery");
-  for (const name of ["chain", "chat", "discovery"]) {
+  assertStringIncludes(all.stdout, "mesh");
+  for (const name of ["chain", "chat", "discovery", "mesh"]) {
     const one = await bench(name, "--help");
     assertEquals(one.code, 0);
     assertStringIncludes(one.stdout, `Usage: bench ${name} `);
