@@ -4,6 +4,7 @@ import { completeCommands, orExit, VERSION } from "../nodes/host/flags.ts";
 import { CHAT_ABOUT, chatFlagTable } from "./chat_flags.ts";
 import { DISCOVER_ABOUT, discoverFlagTable } from "./discover_flags.ts";
 import { LEAVE_ABOUT, leaveFlagTable } from "./leave_flags.ts";
+import { LOG_ABOUT, logFlagTable } from "./log_flags.ts";
 import { SEND_ABOUT, sendFlagTable } from "./send_flags.ts";
 import { STATUS_ABOUT, statusFlagTable } from "./status_flags.ts";
 
@@ -15,6 +16,7 @@ Commands:
   discover  Show which nodes answer on this network, and their groups
   status    Show a chat group: who leads, who is in sync, how far each is
   leave     Send a server out of its group for good
+  log       Show, follow or verify the log that the servers of a mesh share
 
 Options:
   -h, --help   This text; "skein COMMAND --help" tells more
@@ -45,6 +47,8 @@ export async function main(args: readonly string[]): Promise<void> {
       return await (await import("./status.ts")).main(rest);
     case "leave":
       return await (await import("./leave.ts")).main(rest);
+    case "log":
+      return await (await import("./log.ts")).main(rest);
     case "--help":
     case "-h":
       console.log(HELP.trimEnd());
@@ -61,6 +65,7 @@ export async function main(args: readonly string[]): Promise<void> {
             discover: { about: DISCOVER_ABOUT, table: discoverFlagTable },
             status: { about: STATUS_ABOUT, table: statusFlagTable },
             leave: { about: LEAVE_ABOUT, table: leaveFlagTable },
+            log: { about: LOG_ABOUT, table: logFlagTable },
           },
           { program: "skein", args },
         )
@@ -71,7 +76,7 @@ export async function main(args: readonly string[]): Promise<void> {
           command === undefined
             ? "a command is missing"
             : `"${command}" is no command`
-        }; wanted: chat, send, discover, status, leave. Try "skein --help"`,
+        }; wanted: chat, send, discover, status, leave, log. Try "skein --help"`,
       );
       Deno.exit(2);
   }

@@ -48,6 +48,9 @@ const HISTORY_BYTES_MAX = 16_777_216;
 /** Read and looked at in one turn of the event loop: well under a millisecond. */
 const CHUNK_BYTES = 65_536;
 
+/** Read where a line is looked for; most are shorter. */
+const WINDOW_BYTES = 4_096;
+
 const NEWLINE = 10;
 const decoder = new TextDecoder();
 
@@ -103,7 +106,8 @@ function page(
  * numbers tell. Half a line at the end is left out.
  *
  * @param before Begin with the line before that number, which is looked for,
- *   not read up to; a few that are not before it may come as well.
+ *   not read up to;
+ *   a few that are not before it may come as well.
  * @throws {StorageError} `open-failed`: a file is there and cannot be read.
  */
 export async function* linesBackwards(
@@ -122,6 +126,7 @@ export async function* linesBackwards(
       } finally {
         file.close();
       }
+      await nextTurn();
     }
     // Looked up each time: what was next may have moved on.
     const next = rotatedNumbers(path).find((one) => one > number);
@@ -184,6 +189,7 @@ async function* chunksBackwards(
 function positionOf(file: Deno.FsFile, before: number): number {
   const sizeBytes = file.seekSync(0, Deno.SeekMode.End);
   if (before === Infinity) return sizeBytes;
+  if ((firstSeqFrom(file, 0)?.seq ?? 0) >= before) return 0;
   let low = 0;
   let high = sizeBytes;
   while (high - low > CHUNK_BYTES) {
@@ -196,19 +202,22 @@ function positionOf(file: Deno.FsFile, before: number): number {
   return firstSeqFrom(file, high)?.position ?? sizeBytes;
 }
 
-/** The first line that begins behind a position, as far as a line may reach. */
+/** The first line that begins at 0 or behind a position, as far as a line may reach. */
 function firstSeqFrom(
   file: Deno.FsFile,
   start: number,
 ): { readonly seq: number; readonly position: number } | undefined {
-  const bytes = readAt(file, { start, lengthBytes: 2 * LOG_LINE_BYTES_MAX });
-  let at = bytes.indexOf(NEWLINE) + 1;
-  while (at > 0) {
-    const end = bytes.indexOf(NEWLINE, at);
-    if (end < 0) return undefined;
-    const { line } = readLogLine(decoder.decode(bytes.subarray(at, end)));
-    if (line !== undefined) return { seq: line.seq, position: start + at };
-    at = end + 1;
+  for (const lengthBytes of [WINDOW_BYTES, 2 * LOG_LINE_BYTES_MAX]) {
+    const bytes = readAt(file, { start, lengthBytes });
+    let at = start === 0 ? 0 : bytes.indexOf(NEWLINE) + 1;
+    if (at === 0 && start > 0) continue;
+    for (;;) {
+      const end = bytes.indexOf(NEWLINE, at);
+      if (end < 0) break;
+      const { line } = readLogLine(decoder.decode(bytes.subarray(at, end)));
+      if (line !== undefined) return { seq: line.seq, position: start + at };
+      at = end + 1;
+    }
   }
   return undefined;
 }

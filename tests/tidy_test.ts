@@ -8,7 +8,7 @@ const LINES_MAX = 600;
 /** Folders in the order in which they may import: each only from itself and those after it. */
 const LAYERS: readonly (readonly [string, readonly string[]])[] = [
   ["main.ts", ["nodes", "clients"]],
-  ["clients", ["clients", "nodes/host", "protocol"]],
+  ["clients", ["clients", "nodes/host", "storage", "protocol"]],
   ["nodes/witness", [
     "nodes/witness",
     "nodes/chat",
