@@ -1,19 +1,21 @@
 /** `skein chat`: what one types goes to others, what comes is shown. */
 
 import { type Address, formatAddress } from "../protocol/address.ts";
-import type { ChatMessage } from "../protocol/chat.ts";
+import type { ChatAnswer, ChatMessage } from "../protocol/chat.ts";
+import { readAnswer } from "../protocol/chat_answers.ts";
 import type { StoreId } from "../protocol/epoch.ts";
 import { WireError } from "../protocol/errors.ts";
 import { orExit } from "../nodes/host/flags.ts";
 import { backoffMs } from "../nodes/host/link.ts";
 import { type OpenLog, openLog } from "../nodes/host/log.ts";
 import { escapeJson, escapeText } from "../nodes/host/text.ts";
+import { askService } from "./asked_servers.ts";
 import type { ChatEffect, ChatInput, ChatProblem } from "./chat_contract.ts";
 import { ChatCore } from "./chat_core.ts";
 import { type ChatFlags, parseChatClientFlags } from "./chat_flags.ts";
 import { ChatLink } from "./chat_link.ts";
 import type { Outgoing, OutgoingResult } from "./chat_outbox.ts";
-import { ChatSearch } from "./chat_search.ts";
+import { type ChatGroup, type ChatMesh, ChatSearch } from "./chat_search.ts";
 import { ChatTerminal } from "./chat_terminal.ts";
 import {
   readTyped,
@@ -22,8 +24,10 @@ import {
   type Typed,
   TYPED_HELP,
 } from "./chat_typed.ts";
+import { clockTime } from "./clock_time.ts";
 import { CredentialsDialog } from "./credentials_dialog.ts";
 import { LineInput } from "./line_input.ts";
+import { MeshChatter } from "./mesh_chat.ts";
 
 const DIAL_WAIT_MS_MAX = 1_000;
 
@@ -41,6 +45,9 @@ const TICK_MS = 500;
 /** Bytes of input read at once; above the longest line. */
 const INPUT_BLOCK_BYTES = 131_072;
 
+/** How long all servers may take to say of which service they are. */
+const SERVICE_WAIT_MS = 2_000;
+
 /** Exit codes: all acknowledged; something was not; wrong flags are 2. */
 const EXIT_ALL = 0;
 const EXIT_NOT_ALL = 1;
@@ -48,14 +55,42 @@ const EXIT_INTERRUPTED = 130;
 
 const PROMPT = "> ";
 
+/** What came of it: an exit code, or mesh servers, which another chatter speaks to. */
+type Outcome = number | { readonly mesh: readonly Address[] };
+
 /** Chats, and exits with 0 only if all that was sent was acknowledged. */
 export async function main(args: readonly string[]): Promise<void> {
   const flags = orExit(() => parseChatClientFlags(args, Deno.env));
   const opened = openLog({ node: "skein-chat", level: flags.logLevel });
   for (const warning of flags.warnings) opened.log.warn(warning);
-  const code = await new Chatter(flags, opened).run();
+  const code = await chat(flags, opened);
   await opened.flush();
   Deno.exit(code);
+}
+
+async function chat(flags: ChatFlags, opened: OpenLog): Promise<number> {
+  const search = flags.connect.length === 0
+    ? new ChatSearch({
+      search: flags.search,
+      service: flags.service,
+      log: opened.log,
+      onWait: (text) => sayWait(text, opened),
+    })
+    : undefined;
+  const isNamedMesh = flags.service === "mesh" && search === undefined;
+  const outcome = isNamedMesh
+    ? { mesh: flags.connect }
+    : await new Chatter({ flags, opened, search }).run();
+  if (typeof outcome === "number") return outcome;
+  const targets = outcome.mesh;
+  return await new MeshChatter({ flags, opened, targets, search }).run();
+}
+
+/** Nobody has answered yet. */
+function sayWait(text: string, { log }: OpenLog): void {
+  const isTyped = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
+  if (isTyped) console.error(escapeText(text));
+  else log.warn(text);
 }
 
 class Chatter {
@@ -69,7 +104,7 @@ class Chatter {
   readonly #search: ChatSearch | undefined;
   /** The group that was found, or that its servers say they are of. */
   #group: StoreId | undefined;
-  #link: ChatLink | undefined;
+  #link: ChatLink<ChatAnswer> | undefined;
   #user = "";
   #partner: string | undefined;
   #line = 0;
@@ -77,10 +112,21 @@ class Chatter {
   #trouble = "";
   #progressMs = performance.now();
   #interruptedMs: number | undefined;
-  #finish: (code: number) => void = () => {};
+  /** Whether it is known which service the servers are of. */
+  #isSure: boolean;
+  #finish: (outcome: Outcome) => void = () => {};
+  readonly #onSignal = () => this.#interrupt();
 
-  constructor(flags: ChatFlags, opened: OpenLog) {
+  constructor(
+    { flags, opened, search }: {
+      readonly flags: ChatFlags;
+      readonly opened: OpenLog;
+      readonly search: ChatSearch | undefined;
+    },
+  ) {
     this.#flags = flags;
+    this.#search = search;
+    this.#isSure = flags.service === "chat";
     this.#opened = opened;
     const isTyped = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
     this.#core = new ChatCore({
@@ -98,34 +144,32 @@ class Chatter {
         onInterrupt: () => this.#interrupt(),
       })
       : undefined;
-    const isFound = flags.connect.length === 0;
     const terminal = this.#terminal;
     this.#dialog = new CredentialsDialog({
       ...flags,
       terminal,
-      hasMenu: !isFound,
+      hasMenu: search === undefined,
     });
-    this.#search = isFound
-      ? new ChatSearch({
-        search: flags.search,
-        log: opened.log,
-        onWait: (text) => this.#sayWait(text),
-      })
-      : undefined;
   }
 
-  /** Resolves with the exit code. */
-  async run(): Promise<number> {
-    const finished = new Promise<number>((resolve) => this.#finish = resolve);
+  /** Resolves with the exit code, or with whom another is to speak to. */
+  async run(): Promise<Outcome> {
+    const finished = new Promise<Outcome>((resolve) => this.#finish = resolve);
     if (this.#terminal === undefined) {
-      Deno.addSignalListener("SIGINT", () => this.#interrupt());
+      Deno.addSignalListener("SIGINT", this.#onSignal);
     }
     const timer = setInterval(() => this.#checkProgress(), TICK_MS);
     void this.#begin();
     const code = await finished;
     clearInterval(timer);
-    this.#search?.close();
     this.#terminal?.close();
+    if (typeof code !== "number") {
+      if (this.#terminal === undefined) {
+        Deno.removeSignalListener("SIGINT", this.#onSignal);
+      }
+      return code;
+    }
+    this.#search?.close();
     const link = this.#link;
     this.#link = undefined;
     link?.close();
@@ -199,19 +243,54 @@ class Chatter {
     if (this.#search !== undefined) {
       const group = await this.#search.first();
       if (group === undefined) return;
+      if ("mesh" in group) {
+        this.#foundAny(group);
+        return this.#finish({ mesh: group.mesh });
+      }
       this.#group = group.id;
       this.#progressMs = performance.now();
-      this.#say(group.text);
-      // At the end of a pipe nobody sees which one it was.
-      const isWarned = group.isOneOfSeveral && this.#terminal === undefined;
-      this.#opened.log[isWarned ? "warn" : "info"](group.text);
+      this.#foundAny(group);
       this.#found(group.addresses);
+    } else if (!await this.#isChat()) {
+      return this.#finish({ mesh: this.#flags.connect });
+    }
+    this.#isSure = true;
+    const { missingPassword } = this.#flags;
+    if (missingPassword !== undefined) {
+      await Deno.stderr.write(new TextEncoder().encode(missingPassword.stderr));
+      return this.#finish(missingPassword.code);
     }
     await this.#login(undefined);
   }
 
+  #foundAny({ text, isOneOfSeveral }: ChatGroup | ChatMesh): void {
+    this.#say(text);
+    // At the end of a pipe nobody sees which one it was.
+    const isWarned = isOneOfSeveral && this.#terminal === undefined;
+    this.#opened.log[isWarned ? "warn" : "info"](text);
+  }
+
+  /** Asks the servers that were named, until one says of which service it is. */
+  async #isChat(): Promise<boolean> {
+    for (let attempt = 1; !this.#isSure; attempt++) {
+      try {
+        const { connect } = this.#flags;
+        return await askService(connect, SERVICE_WAIT_MS) === "chat";
+      } catch (error) {
+        if (!(error instanceof WireError)) throw error;
+        const { code, message: text } = error;
+        this.#sayTrouble({ code, text });
+        const waitMs = backoffMs(attempt, Math.random(), DIAL_WAIT_MS_MAX);
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+      }
+    }
+    return true;
+  }
+
   get #isLooking(): boolean {
-    return this.#search !== undefined && this.#group === undefined;
+    return this.#search === undefined
+      ? !this.#isSure
+      : this.#group === undefined;
   }
 
   #found(addresses: readonly Address[]): void {
@@ -225,7 +304,8 @@ class Chatter {
       (isAgain ? Math.random() * RECONNECT_SPREAD_MS : 0);
     await new Promise((resolve) => setTimeout(resolve, waitMs));
     try {
-      const link: ChatLink = await ChatLink.connect(address, {
+      const link: ChatLink<ChatAnswer> = await ChatLink.connect(address, {
+        read: readAnswer,
         onAnswer: (answer) => {
           if (this.#link === link) this.#step({ kind: "answer", answer });
         },
@@ -374,7 +454,7 @@ class Chatter {
     if (this.#terminal !== undefined && message.from !== this.#user) {
       this.#partner ??= message.from;
     }
-    this.#print(showMessage(message, clock));
+    this.#print(showMessage(message, clockTime));
   }
 
   #result(command: Outgoing, result: OutgoingResult): void {
@@ -414,12 +494,6 @@ class Chatter {
     if (this.#terminal !== undefined) return this.#print(text);
     this.#failed += 1;
     this.#opened.log.error(`Line ${line} is left out: ${text}`);
-  }
-
-  /** Nobody has answered yet. */
-  #sayWait(text: string): void {
-    if (this.#terminal !== undefined) return console.error(escapeText(text));
-    this.#opened.log.warn(text);
   }
 
   /** Once for each thing that is wrong. */
@@ -483,21 +557,10 @@ class Chatter {
     const isIdle = this.#core.isReady && this.#core.openCount === 0;
     const waitedMs = performance.now() - this.#progressMs;
     if (isIdle || timeoutMs === undefined || waitedMs < timeoutMs) return;
-    const what = this.#isLooking
+    const what = this.#isLooking && this.#search !== undefined
       ? "no group was found"
       : "nothing was acknowledged";
     this.#complain(`Giving up: ${what} for ${timeoutMs / 1_000} s`);
     this.#finish(EXIT_NOT_ALL);
   }
-}
-
-/** Hours and minutes, with the day before today. */
-function clock(ms: number): string {
-  const date = new Date(ms);
-  const two = (value: number) => String(value).padStart(2, "0");
-  const time = `${two(date.getHours())}:${two(date.getMinutes())}`;
-  if (date.toDateString() === new Date().toDateString()) return time;
-  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${
-    two(date.getDate())
-  } ${time}`;
 }

@@ -8,6 +8,7 @@ import type {
   NoticePush,
   ViewPush,
 } from "../protocol/chat.ts";
+import { readAnswer } from "../protocol/chat_answers.ts";
 import { type Outcome, WireError } from "../protocol/errors.ts";
 import type { LeaveChallenge } from "../protocol/leave_proof.ts";
 import { ChatLink } from "./chat_link.ts";
@@ -59,7 +60,7 @@ export class ChatConnection {
   readonly #options: ChatConnectionOptions;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
-  #link: ChatLink | undefined;
+  #link: ChatLink<ChatAnswer> | undefined;
   #closed: WireError | undefined;
   readonly #over = Promise.withResolvers<void>();
 
@@ -78,6 +79,7 @@ export class ChatConnection {
   ): Promise<ChatConnection> {
     const connection = new ChatConnection(options);
     connection.#link = await ChatLink.connect(address, {
+      read: readAnswer,
       onAnswer: (answer) => connection.#take(answer),
       onClosed: (reason) => connection.#end(reason),
     });

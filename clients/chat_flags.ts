@@ -10,14 +10,16 @@ import {
 } from "../nodes/host/flag_table.ts";
 import {
   type Environment,
+  type FlagsExit,
   type ParsedFlags,
   parseFlags,
 } from "../nodes/host/flags.ts";
 import { LOG_LEVELS, type LogLevel } from "../nodes/host/log_level.ts";
 import { readSmallFile } from "../nodes/host/small_file.ts";
-import type { Address } from "../protocol/address.ts";
+import { type Address, formatAddress } from "../protocol/address.ts";
 import { PASSWORD_BYTES_MAX, readUserName } from "../protocol/chat.ts";
 import { WireError } from "../protocol/errors.ts";
+import type { ChatService } from "./asked_servers.ts";
 import { readWhere, type SearchSettings, whereFlags } from "./where_flags.ts";
 
 /** What `skein chat` is told to do. */
@@ -25,6 +27,10 @@ export interface ChatFlags {
   /** Client ports of chat servers, first choice first; none: look for them. */
   readonly connect: readonly Address[];
   readonly search: SearchSettings;
+  /** Undefined: the servers say. */
+  readonly service: ChatService | undefined;
+  /** Why there is nobody to log in at the replicated chat, which wants a password; undefined: there is. */
+  readonly missingPassword: FlagsExit | undefined;
   /** Undefined: ask. */
   readonly user: string | undefined;
   /** Undefined: ask. */
@@ -52,12 +58,22 @@ export interface ChatHost {
 export const CHAT_ABOUT =
   "Chats: sends what one types, shows what comes, and goes on at another server when one is lost; with text from a pipe it ends with 0 once all is acknowledged.";
 
+const SERVICES = ["chat", "mesh"] as const satisfies readonly ChatService[];
+
 const TIMEOUT_MS = 60_000;
 const PASSWORD_FILE_BYTES_MAX = 65_536;
 
 /** For the completion of the whole `skein`. */
 export const chatFlagTable = {
   ...whereFlags,
+  service: optionalFlag({
+    names: ["--service"],
+    value: choice(SERVICES),
+    defaultText: "what the servers say they are",
+    about:
+      "Of which service the servers are: the replicated chat, with accounts, or the mesh, where a name is enough.",
+    variable: "SKEIN_SERVICE",
+  }),
   user: optionalFlag({
     names: ["-u", "--user"],
     value: userName(),
@@ -109,7 +125,8 @@ export const chatFlagTable = {
 } as const satisfies FlagTable;
 
 /**
- * Reads what `skein chat` was started with.
+ * Reads what `skein chat` was started with: flags, or `HOST PORT NAME`, which
+ * is a mesh server, before them.
  *
  * @throws {FlagsExit} For help, and for a wrong flag.
  */
@@ -124,10 +141,11 @@ export function parseChatClientFlags(
     examples: [
       ["skein chat", "finds a group by itself"],
       ["skein chat -c HOST:8091", "goes to that server"],
+      ["skein chat HOST 5001 ann", "goes to that mesh server, as ann"],
       ["skein chat -c A:8091,B:8092 -u ann --register", "makes the account"],
       ["echo '@bob hi' | skein chat -c HOST:8091 -u ann", "sends what comes"],
     ],
-    args,
+    args: withoutWords(args),
     env,
     envFile: host.envFile,
   });
@@ -138,15 +156,27 @@ export function parseChatClientFlags(
   if (!isTyped && values.user === undefined) {
     throw flags.refusal('"--user" is missing: nobody can be asked');
   }
-  if (!isTyped && password === undefined) {
-    throw flags.refusal(
+  const isMissing = !isTyped && password === undefined;
+  const missingPassword = isMissing
+    ? flags.refusal(
       'The password is missing: set SKEIN_PASSWORD or say "--password-file"',
+    )
+    : undefined;
+  const { service } = values;
+  if (service === "chat" && missingPassword !== undefined) {
+    throw missingPassword;
+  }
+  if (service === "mesh" && values.register) {
+    throw flags.refusal(
+      `${flags.said("register")}: a mesh has no accounts; a name is enough`,
     );
   }
   const timeoutMs = values.timeout ?? (isTyped ? 0 : TIMEOUT_MS);
   return {
     connect,
     search,
+    service,
+    missingPassword,
     user: values.user,
     password,
     register: values.register,
@@ -156,6 +186,18 @@ export function parseChatClientFlags(
     logLevel: values.logLevel,
     warnings: [...warnings, ...more.warnings],
   };
+}
+
+/** `HOST PORT NAME` as flags; anything else stays as it is. */
+function withoutWords(args: readonly string[]): readonly string[] {
+  const [host, port, name, ...rest] = args;
+  const isWords = name !== undefined && /^\d+$/.test(port) &&
+    [host, name].every((word) => word !== "" && !word.startsWith("-"));
+  if (!isWords) return args;
+  // An IPv6 address needs its brackets before a port.
+  const bare = host.replace(/^\[(.*)\]$/, "$1");
+  const address = formatAddress({ host: bare, port: Number(port) });
+  return ["--service", "mesh", "-c", address, "-u", name, ...rest];
 }
 
 function readPassword(

@@ -1,8 +1,6 @@
-/** A TCP connection to a chat server: lines out, answers in. */
+/** A TCP connection to a server of either chat service: lines out, answers in. */
 
 import { type Address, formatAddress } from "../protocol/address.ts";
-import type { ChatAnswer } from "../protocol/chat.ts";
-import { readAnswer } from "../protocol/chat_answers.ts";
 import { WireError } from "../protocol/errors.ts";
 
 /** Bytes of one read. */
@@ -15,23 +13,29 @@ const LINE_CHARACTERS_MAX = 4_194_304;
 const CONNECT_WAIT_MS = 5_000;
 
 /** Who hears what a server says. */
-export interface ChatLinkOptions {
+export interface ChatLinkOptions<Answer> {
+  /**
+   * Reads a line; undefined for one to leave out.
+   *
+   * @throws {WireError} The connection is closed with it.
+   */
+  read(line: string): Answer | undefined;
   /** Called for each answer and push, in order. */
-  onAnswer(answer: ChatAnswer): void;
+  onAnswer(answer: Answer): void;
   /** Called once, when the connection is over, last. */
   onClosed(reason: WireError): void;
 }
 
 /** Lines of one turn go out in one write. */
-export class ChatLink {
+export class ChatLink<Answer> {
   readonly #conn: Deno.TcpConn;
-  readonly #options: ChatLinkOptions;
+  readonly #options: ChatLinkOptions<Answer>;
   #output = "";
   #isWriting = false;
   #rest = "";
   #isClosed = false;
 
-  private constructor(conn: Deno.TcpConn, options: ChatLinkOptions) {
+  private constructor(conn: Deno.TcpConn, options: ChatLinkOptions<Answer>) {
     this.#conn = conn;
     this.#options = options;
     void this.#read();
@@ -42,10 +46,10 @@ export class ChatLink {
    *
    * @throws {WireError} `link-lost` or `timeout`.
    */
-  static async connect(
+  static async connect<Answer>(
     address: Address,
-    options: ChatLinkOptions,
-  ): Promise<ChatLink> {
+    options: ChatLinkOptions<Answer>,
+  ): Promise<ChatLink<Answer>> {
     return new ChatLink(await connect(address), options);
   }
 
@@ -111,7 +115,7 @@ export class ChatLink {
       const end = all.indexOf("\n", from);
       if (end < 0) break;
       if (end > from) {
-        const answer = readAnswer(all.slice(from, end));
+        const answer = this.#options.read(all.slice(from, end));
         if (answer !== undefined && !this.#isClosed) {
           this.#options.onAnswer(answer);
         }

@@ -1,4 +1,4 @@
-/** Looks for a chat group: the first time for any, later for the servers of that one. */
+/** Looks for a chat group or a mesh: the first time for any, later for the servers of that one. */
 
 import type { Address } from "../protocol/address.ts";
 import type { StoreId } from "../protocol/epoch.ts";
@@ -6,9 +6,12 @@ import type { Log } from "../nodes/host/log.ts";
 import {
   clientAddresses,
   describeGroup,
+  describeMesh,
   type FoundNodes,
+  meshAddresses,
   nobody,
 } from "./found_groups.ts";
+import type { ChatService } from "./asked_servers.ts";
 import { NodeSearch } from "./node_search.ts";
 import type { SearchSettings } from "./where_flags.ts";
 
@@ -29,9 +32,19 @@ export interface ChatGroup {
   readonly text: string;
 }
 
+/** Mesh servers that a client has found. */
+export interface ChatMesh {
+  /** Client ports. */
+  readonly mesh: readonly Address[];
+  readonly isOneOfSeveral: boolean;
+  readonly text: string;
+}
+
 /** Who looks, and who is told. */
 export interface ChatSearchOptions {
   readonly search: SearchSettings;
+  /** What to look for; undefined: a chat group, or else a mesh. */
+  readonly service: ChatService | undefined;
   readonly log: Log;
   /** To a person, while nothing is found. */
   onWait(text: string): void;
@@ -47,10 +60,10 @@ export class ChatSearch {
     this.#options = options;
   }
 
-  /** Looks until a group is found; undefined: it was closed before. */
-  async first(): Promise<ChatGroup | undefined> {
+  /** Looks until there is somebody to talk to; undefined: it was closed before. */
+  async first(): Promise<ChatGroup | ChatMesh | undefined> {
     const { search, onWait } = this.#options;
-    using nodes = this.#open();
+    using nodes = this.#open(this.#options.service);
     const timers = [
       setTimeout(() => onWait("Looking for a chat group …"), SAY_AFTER_MS),
       setTimeout(() => onWait(advice(nodes.found, search)), ADVISE_AFTER_MS),
@@ -58,7 +71,7 @@ export class ChatSearch {
     try {
       while (!this.#isClosed) {
         const found = await nodes.firstGroup(ADVISE_AFTER_MS);
-        const group = chosenGroup(found);
+        const group = chosenGroup(found) ?? chosenMesh(found);
         if (group !== undefined) return group;
       }
       return undefined;
@@ -71,9 +84,18 @@ export class ChatSearch {
   /** Looks for the servers of this group until {@linkcode rest}. */
   again(id: StoreId, onFound: (addresses: readonly Address[]) => void): void {
     if (this.#nodes !== undefined || this.#isClosed) return;
-    const nodes = this.#open(() => {
+    const nodes = this.#open("chat", () => {
       const group = nodes.found.groups.find((one) => one.id === id);
       if (group !== undefined) onFound(clientAddresses(group));
+    });
+  }
+
+  /** Looks for mesh servers until {@linkcode rest}. */
+  againMesh(onFound: (addresses: readonly Address[]) => void): void {
+    if (this.#nodes !== undefined || this.#isClosed) return;
+    const nodes = this.#open("mesh", () => {
+      const [mesh] = nodes.found.meshes;
+      if (mesh !== undefined) onFound(meshAddresses(mesh));
     });
   }
 
@@ -88,11 +110,14 @@ export class ChatSearch {
     this.rest();
   }
 
-  #open(onSighting: () => void = () => {}): NodeSearch {
+  #open(
+    service: ChatService | undefined,
+    onSighting: () => void = () => {},
+  ): NodeSearch {
     const { search, log } = this.#options;
     const nodes = new NodeSearch({
       ...search,
-      service: "chat",
+      service,
       log,
       onSighting,
     });
@@ -121,6 +146,20 @@ export function chosenGroup({ groups }: FoundNodes): ChatGroup | undefined {
     isOneOfSeveral: others.length > 0,
     text,
   };
+}
+
+/** The largest mesh that lets clients in. */
+export function chosenMesh({ meshes }: FoundNodes): ChatMesh | undefined {
+  const usable = meshes.filter((mesh) => meshAddresses(mesh).length > 0);
+  const [mesh, ...others] = usable;
+  if (mesh === undefined) return undefined;
+  const text = others.length === 0
+    ? `Found ${describeMesh(mesh)}`
+    : `${usable.length} meshes answer: taking ${describeMesh(mesh)} before ${
+      others.map(describeMesh).join(" and ")
+    }`;
+  const addresses = meshAddresses(mesh);
+  return { mesh: addresses, isOneOfSeveral: others.length > 0, text };
 }
 
 function advice(

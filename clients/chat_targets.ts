@@ -110,7 +110,7 @@ export class ChatTargets {
 }
 
 /** A loopback address is of the machine of whoever tells of it. */
-function asSeenFrom(
+export function asSeenFrom(
   from: Address,
   told: Address | undefined,
 ): Address | undefined {
@@ -122,7 +122,8 @@ function isLoopback(host: string): boolean {
   return isLoopbackAddress(host) || host.toLowerCase() === "localhost";
 }
 
-function isAmong(address: Address, all: readonly Address[]): boolean {
+/** Whether an address is there, however its host is written. */
+export function isAmong(address: Address, all: readonly Address[]): boolean {
   return all.some((one) => isSame(one, address));
 }
 

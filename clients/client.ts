@@ -3,19 +3,25 @@
 import { completeCommands, orExit, VERSION } from "../nodes/host/flags.ts";
 import { CHAT_ABOUT, chatFlagTable } from "./chat_flags.ts";
 import { DISCOVER_ABOUT, discoverFlagTable } from "./discover_flags.ts";
+import { DRAIN_ABOUT, drainFlagTable } from "./drain_flags.ts";
 import { LEAVE_ABOUT, leaveFlagTable } from "./leave_flags.ts";
 import { LOG_ABOUT, logFlagTable } from "./log_flags.ts";
 import { SEND_ABOUT, sendFlagTable } from "./send_flags.ts";
 import { STATUS_ABOUT, statusFlagTable } from "./status_flags.ts";
+import { TOPOLOGY_ABOUT, topologyFlagTable } from "./topology_flags.ts";
+import { TRACE_ABOUT, traceFlagTable } from "./trace_flags.ts";
 
 const HELP = `Usage: skein COMMAND [OPTIONS]
 
 Commands:
-  chat      Chat: register, log in, send and view messages
+  chat      Chat: with accounts in a group, or by name alone in a mesh
   send      Send lines of text into a chain until the tail has them all
   discover  Show which nodes answer on this network, and their groups
-  status    Show a chat group: who leads, who is in sync, how far each is
+  status    Show a chat group or a mesh: which servers, and how each is
   leave     Send a server out of its group for good
+  topology  Show how messages go through a mesh, or switch it
+  trace     Show the way of one message through a mesh
+  drain     Send the clients of a mesh server to others
   log       Show, follow or verify the log that the servers of a mesh share
 
 Options:
@@ -27,9 +33,11 @@ Options:
 Examples:
   skein chat                              a group on this network
   skein chat -c 127.0.0.1:8091,127.0.0.1:8092
+  skein chat 127.0.0.1 5001 ann           a mesh server, and a name
   skein discover
   skein status --watch
   skein leave -c 127.0.0.1:8092
+  skein topology ring -c 127.0.0.1:5001
   skein send -c 127.0.0.1:3525 --file notes.txt
 `;
 
@@ -47,6 +55,12 @@ export async function main(args: readonly string[]): Promise<void> {
       return await (await import("./status.ts")).main(rest);
     case "leave":
       return await (await import("./leave.ts")).main(rest);
+    case "topology":
+      return await (await import("./topology.ts")).main(rest);
+    case "trace":
+      return await (await import("./trace.ts")).main(rest);
+    case "drain":
+      return await (await import("./drain.ts")).main(rest);
     case "log":
       return await (await import("./log.ts")).main(rest);
     case "--help":
@@ -65,6 +79,9 @@ export async function main(args: readonly string[]): Promise<void> {
             discover: { about: DISCOVER_ABOUT, table: discoverFlagTable },
             status: { about: STATUS_ABOUT, table: statusFlagTable },
             leave: { about: LEAVE_ABOUT, table: leaveFlagTable },
+            topology: { about: TOPOLOGY_ABOUT, table: topologyFlagTable },
+            trace: { about: TRACE_ABOUT, table: traceFlagTable },
+            drain: { about: DRAIN_ABOUT, table: drainFlagTable },
             log: { about: LOG_ABOUT, table: logFlagTable },
           },
           { program: "skein", args },
@@ -76,7 +93,7 @@ export async function main(args: readonly string[]): Promise<void> {
           command === undefined
             ? "a command is missing"
             : `"${command}" is no command`
-        }; wanted: chat, send, discover, status, leave, log. Try "skein --help"`,
+        }; wanted: chat, send, discover, status, leave, topology, trace, drain, log. Try "skein --help"`,
       );
       Deno.exit(2);
   }

@@ -8,6 +8,7 @@ import { type Log, openLog } from "../nodes/host/log.ts";
 import { escapeJson } from "../nodes/host/text.ts";
 import { type DiscoverFlags, parseDiscoverFlags } from "./discover_flags.ts";
 import {
+  type DiscoverReport,
   discoverReport,
   discoveryObject,
   formatDiscovery,
@@ -65,8 +66,7 @@ async function problemsOf(
   nodes: NodeSearch,
   { connect: addresses, timeoutMs }: DiscoverFlags,
 ): Promise<readonly string[]> {
-  const { groups, seekers } = nodes.found;
-  if (groups.length + seekers.length > 0) return [];
+  if (hasAny(nodes.found)) return [];
   const waitMs = Math.min(timeoutMs, PROBE_WAIT_MS_MAX);
   const problems = addresses.map(async (address) => {
     try {
@@ -85,6 +85,15 @@ function way(address: Address): string {
   return `static ${formatAddress(address)}`;
 }
 
+function hasAny(
+  { groups, meshes, seekers }: Pick<
+    DiscoverReport,
+    "groups" | "meshes" | "seekers"
+  >,
+): boolean {
+  return groups.length + meshes.length + seekers.length > 0;
+}
+
 function show(
   nodes: NodeSearch,
   flags: DiscoverFlags,
@@ -92,7 +101,6 @@ function show(
 ): Shown {
   const { counters, found } = nodes;
   const report = discoverReport(found, { ...flags, counters, problems });
-  const hasAny = report.groups.length + report.seekers.length > 0;
   return {
     lines: flags.json
       ? [
@@ -105,6 +113,6 @@ function show(
         ),
       ]
       : formatDiscovery(report),
-    code: hasAny ? EXIT_FOUND : EXIT_NOBODY,
+    code: hasAny(report) ? EXIT_FOUND : EXIT_NOBODY,
   };
 }

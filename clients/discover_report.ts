@@ -9,13 +9,14 @@ import type {
 import { formatChoice } from "../nodes/host/discovery/discover_flags.ts";
 import { escapeText } from "../nodes/host/text.ts";
 import type { DiscoverFlags } from "./discover_flags.ts";
-import type { FoundGroup, FoundNodes } from "./found_groups.ts";
+import type { FoundGroup, FoundMesh, FoundNodes } from "./found_groups.ts";
 import { RIVAL_ADVICE } from "./status_report.ts";
 import { type Column, tableLines } from "./table.ts";
 
 /** What a search has come to. */
 export interface DiscoverReport {
   readonly groups: readonly FoundGroup[];
+  readonly meshes: readonly FoundMesh[];
   readonly seekers: readonly Sighting[];
   /** What an operator should know; sentences. */
   readonly remarks: readonly string[];
@@ -35,12 +36,15 @@ export function discoverReport(
   found: FoundNodes,
   search: Settings & Search,
 ): DiscoverReport {
-  const { groups, seekers } = found;
-  const nodes = [...groups.flatMap(({ nodes }) => nodes), ...seekers];
+  const { groups, meshes, seekers } = found;
+  const nodes = [
+    ...[...groups, ...meshes].flatMap(({ nodes }) => nodes),
+    ...seekers,
+  ];
   const remarks = nodes.length === 0
     ? silence(search)
     : [...rivals(groups), ...twins(nodes), ...openness(nodes)];
-  return { groups, seekers, remarks };
+  return { groups, meshes, seekers, remarks };
 }
 
 const COLUMNS: readonly Column[] = [
@@ -62,9 +66,9 @@ const GROUP_DIGITS = 8;
 
 /** Lines for a terminal or a file, without escape sequences; groups are set apart. */
 export function formatDiscovery(report: DiscoverReport): string[] {
-  const { groups, seekers, remarks } = report;
+  const { groups, meshes, seekers, remarks } = report;
   const blocks = [
-    ...groups.map(({ nodes }) => nodes),
+    ...[...groups, ...meshes].map(({ nodes }) => nodes),
     ...seekers.length > 0 ? [seekers] : [],
   ];
   if (blocks.length === 0) return remarks.map(escapeText);
@@ -83,10 +87,14 @@ export function formatDiscovery(report: DiscoverReport): string[] {
 
 /** For programs: nothing is cut. */
 export function discoveryObject(report: DiscoverReport): object {
-  const { groups, seekers, remarks } = report;
+  const { groups, meshes, seekers, remarks } = report;
   return {
     groups: groups.map(({ nodes, ...group }) => ({
       ...group,
+      nodes: nodes.map(nodeObject),
+    })),
+    meshes: meshes.map(({ cluster, nodes }) => ({
+      cluster,
       nodes: nodes.map(nodeObject),
     })),
     seekers: seekers.map(nodeObject),
@@ -119,7 +127,8 @@ function cellsOf({ advert, peers, clients, via, tookMs }: Sighting): string[] {
   ];
 }
 
-function roleOf({ id, kind, group }: Sighting["advert"]): string {
+function roleOf({ id, kind, group, service }: Sighting["advert"]): string {
+  if (service === "mesh") return kind;
   if (group === undefined) return `${kind}, looks for a group`;
   return group.leader.id === id ? "LEADER" : kind;
 }

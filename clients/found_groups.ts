@@ -29,10 +29,19 @@ export interface FoundGroup {
   readonly nodes: readonly Sighting[];
 }
 
+/** Mesh servers of one cluster; they have no leader. */
+export interface FoundMesh {
+  readonly cluster: string;
+  /** Each once, by id. */
+  readonly nodes: readonly Sighting[];
+}
+
 /** Everybody who was sighted. */
 export interface FoundNodes {
   /** Best first: what holds data, then whose leader ranks highest. */
   readonly groups: readonly FoundGroup[];
+  /** By cluster; the largest first. */
+  readonly meshes: readonly FoundMesh[];
   /** Nodes that look for a group themselves. */
   readonly seekers: readonly Sighting[];
 }
@@ -40,10 +49,13 @@ export interface FoundNodes {
 /** Sorts nodes into their groups. */
 export function foundNodes(sightings: Iterable<Sighting>): FoundNodes {
   const groups = new Map<StoreId, Sighting[]>();
+  const meshes = new Map<string, Sighting[]>();
   const seekers: Sighting[] = [];
   for (const sighting of sightings) {
     const { group, cluster, service } = sighting.advert;
-    if (group === undefined) seekers.push(sighting);
+    if (service === "mesh") {
+      meshes.set(cluster, [...meshes.get(cluster) ?? [], sighting]);
+    } else if (group === undefined) seekers.push(sighting);
     else {
       // Clusters may not know of each other, and still be on one network.
       const key = `${service} ${cluster} ${group.id}`;
@@ -53,6 +65,10 @@ export function foundNodes(sightings: Iterable<Sighting>): FoundNodes {
   return {
     groups: [...groups.values()].flatMap((nodes) => groupOf(nodes) ?? [])
       .sort(byChoice),
+    meshes: Array.from(meshes, ([cluster, nodes]) => ({
+      cluster,
+      nodes: nodes.sort(byId),
+    })).sort((one, other) => other.nodes.length - one.nodes.length),
     seekers: seekers.sort(byId),
   };
 }
@@ -83,6 +99,21 @@ export function describeGroup(group: FoundGroup): string {
   const servers = `${members} server${members === 1 ? "" : "s"}`;
   const empty = isVoid ? ", empty" : "";
   return `the group of ${leader.id} (epoch ${epoch.counter}, ${servers}${empty})`;
+}
+
+/** Where clients reach the servers of a mesh; each once. */
+export function meshAddresses({ nodes }: FoundMesh): Address[] {
+  const found = new Map<string, Address>();
+  for (const { clients } of nodes) {
+    if (clients !== undefined) found.set(formatAddress(clients), clients);
+  }
+  return [...found.values()];
+}
+
+/** For people: which servers these are. */
+export function describeMesh({ nodes }: FoundMesh): string {
+  const ids = nodes.map(({ advert }) => advert.id);
+  return `the mesh of ${ids.join(", ")}`;
 }
 
 /** For people: who was looked for in vain, and what else to try. */

@@ -82,13 +82,16 @@ export class NodeSearch implements Disposable {
   }
 
   /**
-   * Waits for a group, and a little longer for others.
+   * Waits for a group or a mesh, and a little longer for others.
    *
    * @returns Who is there then, or after `waitMs`; perhaps nobody.
    */
   async firstGroup(waitMs: number): Promise<FoundNodes> {
     const endMs = performance.now() + waitMs;
-    const hasGroup = () => this.found.groups.length > 0;
+    const hasGroup = () => {
+      const { groups, meshes } = this.found;
+      return groups.length + meshes.length > 0;
+    };
     while (!hasGroup() && !this.#isClosed) {
       const leftMs = endMs - performance.now();
       if (leftMs <= 0) return this.found;

@@ -1,4 +1,4 @@
-/** `skein status`: how a chat group is, once or every second. */
+/** `skein status`: how a chat group or a mesh is, once or every second. */
 
 import {
   type Address,
@@ -7,12 +7,20 @@ import {
 } from "../protocol/address.ts";
 import { readAnswer } from "../protocol/chat_answers.ts";
 import { WireError } from "../protocol/errors.ts";
+import type { MeshStatus } from "../protocol/mesh.ts";
+import { readMeshAnswer } from "../protocol/mesh_answers.ts";
 import { type NodeStatus, readNodeStatus } from "../protocol/status.ts";
 import { orExit } from "../nodes/host/flags.ts";
 import { closeConn, connect } from "../nodes/host/link.ts";
 import { type Log, openLog } from "../nodes/host/log.ts";
 import { escapeJson } from "../nodes/host/text.ts";
-import { clientAddresses, describeGroup, nobody } from "./found_groups.ts";
+import {
+  clientAddresses,
+  describeGroup,
+  meshAddresses,
+  nobody,
+} from "./found_groups.ts";
+import { meshReport, type MeshStatusAnswer } from "./mesh_report.ts";
 import { NodeSearch } from "./node_search.ts";
 import { print, showAgain, type Shown } from "./shown_again.ts";
 import { parseStatusFlags, type StatusFlags } from "./status_flags.ts";
@@ -28,6 +36,13 @@ const STATUS_BYTES_MAX = 262_144;
 /** Exit codes: the group takes writes; it does not; wrong flags are 2. */
 const EXIT_WRITABLE = 0;
 const EXIT_NOT_WRITABLE = 1;
+
+/** What a server of either service says of itself. */
+type Status =
+  | { readonly status: NodeStatus }
+  | { readonly mesh: MeshStatus };
+
+type AnyAnswer = StatusAnswer | MeshStatusAnswer;
 
 /** Shows the group, and exits with 0 if it took writes when last asked. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -46,7 +61,17 @@ async function lookOnce(flags: StatusFlags, log: Log): Promise<Shown> {
   const { json, timeoutMs } = flags;
   const { addresses, notes } = await serversOf(flags, log);
   const answers = await askAll(addresses, timeoutMs);
-  const report = statusReport(answers, notes);
+  const mesh = answers.filter(isOfMesh);
+  if (mesh.length > 0 && !answers.some((one) => "status" in one)) {
+    const { lines, isOpen, object } = meshReport(answers, notes);
+    return {
+      lines: json
+        ? [escapeJson(JSON.stringify({ time: Date.now(), ...object }))]
+        : lines,
+      code: isOpen ? EXIT_WRITABLE : EXIT_NOT_WRITABLE,
+    };
+  }
+  const report = statusReport(answers.map(ofChat), notes);
   return {
     lines: json
       ? [escapeJson(JSON.stringify({ time: Date.now(), ...report, answers }))]
@@ -66,12 +91,16 @@ async function serversOf(
   log: Log,
 ): Promise<{ addresses: readonly Address[]; notes: readonly string[] }> {
   if (connect.length > 0) return { addresses: connect, notes: [] };
-  using nodes = new NodeSearch({ ...search, service: "chat", log });
+  using nodes = new NodeSearch({ ...search, service: undefined, log });
   const found = await nodes.firstGroup(timeoutMs);
   const [group, ...others] = found.groups;
   const notes = found.seekers.map(({ advert }) =>
     `${advert.id} is in no group yet`
   );
+  const [mesh] = found.meshes;
+  if (group === undefined && mesh !== undefined) {
+    return { addresses: meshAddresses(mesh), notes };
+  }
   if (group === undefined) {
     return { addresses: [], notes: [...notes, nobody(search)] };
   }
@@ -85,7 +114,7 @@ async function serversOf(
 async function askAll(
   connect: readonly Address[],
   timeoutMs: number,
-): Promise<StatusAnswer[]> {
+): Promise<AnyAnswer[]> {
   const given = await Promise.all(
     connect.map((address) => answerOf({ address, timeoutMs })),
   );
@@ -124,11 +153,11 @@ async function answerOf(
     readonly timeoutMs: number;
     readonly node?: string;
   },
-): Promise<StatusAnswer> {
+): Promise<AnyAnswer> {
   const { node, timeoutMs } = whom;
   const address = formatAddress(whom.address);
   try {
-    return { address, status: await ask(whom.address, timeoutMs) };
+    return { address, ...await ask(whom.address, timeoutMs) };
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
     const problem = error.message;
@@ -141,7 +170,7 @@ async function answerOf(
  *
  * @throws {WireError} It cannot be reached, refuses, is late, or is none.
  */
-async function ask(address: Address, timeoutMs: number): Promise<NodeStatus> {
+async function ask(address: Address, timeoutMs: number): Promise<Status> {
   const startMs = performance.now();
   const conn = await connect(address, { waitMs: timeoutMs });
   const leftMs = Math.max(1, timeoutMs - (performance.now() - startMs));
@@ -168,7 +197,7 @@ async function ask(address: Address, timeoutMs: number): Promise<NodeStatus> {
 }
 
 /** The first answer; what else a server says before it is for others. */
-async function readStatus(conn: Deno.TcpConn): Promise<NodeStatus> {
+async function readStatus(conn: Deno.TcpConn): Promise<Status> {
   const buffer = new Uint8Array(65_536);
   const decoder = new TextDecoder();
   let text = "";
@@ -179,9 +208,14 @@ async function readStatus(conn: Deno.TcpConn): Promise<NodeStatus> {
     }
     text += decoder.decode(buffer.subarray(0, count), { stream: true });
     for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n")) {
-      const answer = readAnswer(text.slice(0, end));
+      const line = text.slice(0, end);
+      const answer = readAnswer(line);
       text = text.slice(end + 1);
-      if (answer?.type === "ok") return readNodeStatus(answer.fields);
+      if (answer?.type === "ok") {
+        return { status: readNodeStatus(answer.fields) };
+      }
+      const mesh = answer === undefined ? readMeshAnswer(line) : undefined;
+      if (mesh?.type === "status") return { mesh };
       if (answer?.type === "error") {
         throw new WireError(answer.code, answer.text);
       }
@@ -193,6 +227,17 @@ async function readStatus(conn: Deno.TcpConn): Promise<NodeStatus> {
       );
     }
   }
+}
+
+function isOfMesh(answer: AnyAnswer): answer is MeshStatusAnswer {
+  return "mesh" in answer;
+}
+
+/** Among servers of a group, one of a mesh is a mistake. */
+function ofChat(answer: AnyAnswer): StatusAnswer {
+  if (!isOfMesh(answer)) return answer;
+  const { address, mesh: { server } } = answer;
+  return { address, problem: `Server ${server} of a mesh` };
 }
 
 function reasonOf(cause: unknown): string {

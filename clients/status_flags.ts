@@ -21,7 +21,7 @@ export interface StatusFlags extends WhereSettings {
 
 /** What `skein status` is, in a sentence. */
 export const STATUS_ABOUT =
-  "Shows a chat group: who leads, who is in sync, how far each has come; ends with 0 if the group takes writes, else with 1.";
+  "Shows a chat group: who leads, who is in sync, how far each has come; or a mesh: its servers and how they are linked; ends with 0 if it takes writes, else with 1.";
 
 /** For the completion of the whole `skein`. */
 export const statusFlagTable = {

@@ -17,6 +17,8 @@ const SEARCH = {
 const DEFAULTS: ChatFlags = {
   connect: [{ host: "a", port: 8091 }],
   search: SEARCH,
+  service: undefined,
+  missingPassword: undefined,
   user: undefined,
   password: undefined,
   register: false,
@@ -80,11 +82,35 @@ Deno.test("chat flags: each flag and each variable sets its value", () => {
 Deno.test("chat flags: without a terminal nobody can be asked", () => {
   const env = { SKEIN_PASSWORD: "correct horse" };
   assert(refusal("-c a:8091", { env, isTyped: false }).includes('"--user"'));
-  assert(
-    refusal("-c a:8091 -u ann", { isTyped: false }).includes("SKEIN_PASSWORD"),
-  );
+  const chat = "-c a:8091 -u ann --service chat";
+  assert(refusal(chat, { isTyped: false }).includes("SKEIN_PASSWORD"));
   const flags = parse("-c a:8091 -u ann", { env, isTyped: false });
   assertEquals(flags.timeoutMs, 60_000);
+});
+
+Deno.test("chat flags: a password is missing only at the replicated chat", () => {
+  const unknown = parse("-c a:8091 -u ann", { isTyped: false });
+  assert(unknown.missingPassword?.stderr.includes("SKEIN_PASSWORD"));
+  const mesh = parse("-c a:5001 -u ann --service mesh", { isTyped: false });
+  assertEquals([mesh.service, mesh.user], ["mesh", "ann"]);
+  assert(refusal("-c a:1 --service mesh --register").includes("no accounts"));
+});
+
+Deno.test("chat flags: a host, a port and a name are a mesh server, and more flags may follow", () => {
+  const mesh = (host: string, line: string) => {
+    const connect = [{ host, port: 5001 }];
+    const { connect: found, service, user, json } = parse(line);
+    assertEquals([found, service, user], [connect, "mesh", "Dana"]);
+    return json;
+  };
+  assertEquals(mesh("127.0.0.1", "127.0.0.1 5001 Dana"), false);
+  assertEquals(mesh("lab", "lab 5001 Dana --json"), true);
+  assertEquals(mesh("::1", "::1 5001 Dana"), false);
+  assertEquals(mesh("::1", "[::1] 5001 Dana"), false);
+  assert(refusal("lab 99999 Dana").includes("65535"));
+  assert(refusal("lab 5001 a/b").includes("Cannot take a name"));
+  assert(refusal("lab 5001").includes('Unexpected "lab"'));
+  assert(refusal("lab 5001 Dana -u Ann").includes("given twice"));
 });
 
 Deno.test("chat flags: the password file's first line counts, and who may read it is said", () => {

@@ -2,7 +2,10 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { program } from "../process/program.ts";
 import { RunningProcess } from "../process/running_process.ts";
 
-const COMMANDS = ["chat", "send", "discover", "status", "leave"];
+const COMMANDS = [
+  ...["chat", "send", "discover", "status", "leave"],
+  ...["topology", "trace", "drain"],
+];
 
 /** `skein`, to its end; nothing of it reaches a network. */
 async function skein(...args: string[]) {

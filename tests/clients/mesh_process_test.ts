@@ -1,0 +1,264 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { program } from "../process/program.ts";
+import { RunningProcess } from "../process/running_process.ts";
+import { until } from "../process/until.ts";
+import { ScriptedMesh } from "./scripted_mesh.ts";
+import { Terminal, terminalTest } from "./terminal.ts";
+
+const CTRL_D = "\x04";
+
+const encode = (text: string) => new TextEncoder().encode(text);
+
+function command(...args: string[]): readonly string[] {
+  return [...program("skein"), ...args];
+}
+
+/** `skein` without a terminal; it runs on. */
+function running(...args: string[]): RunningProcess {
+  return new RunningProcess({
+    ...{ name: "skein", command: command(...args), folder: "/" },
+  });
+}
+
+/** `skein` with this input, to its end. */
+async function skein(input: string, ...args: string[]) {
+  await using process = running(...args);
+  if (input !== "") await process.feed(encode(input));
+  await process.endInput();
+  const { code } = await process.ended();
+  const log = process.lines.map((line) =>
+    line.startsWith("{") ? JSON.parse(line).message as string : line
+  );
+  return { code, output: process.outputText(), log };
+}
+
+function seedForm({ address: { host, port } }: ScriptedMesh): string[] {
+  return ["chat", host, String(port), "Dana"];
+}
+
+Deno.test("skein chat at a mesh: what is piped is sent in order, without a password, and 0 says that all arrived", async () => {
+  using server = new ScriptedMesh();
+  const lines = Array.from({ length: 500 }, (_, i) => `line ${i}`);
+  const input = lines.join("\n");
+  for (
+    const args of [seedForm(server), ["chat", "-c", server.where, "-u", "Dana"]]
+  ) {
+    server.requests.length = 0;
+    const { code, output, log } = await skein(input, ...args);
+    assertEquals([code, output, log], [0, "", []]);
+    assertEquals(server.texts, lines);
+  }
+});
+
+Deno.test("skein chat at a mesh: what is refused is told with its line, and the exit says so", async () => {
+  using server = new ScriptedMesh();
+  const input = "one\n@nobody hi\n/join a b\n/fly\n@nobody\ntwo\n";
+  const { code, log } = await skein(input, ...seedForm(server));
+  assertEquals(code, 1);
+  assertEquals(server.texts, ["one", "two"]);
+  assertEquals(log.length, 4, JSON.stringify(log));
+  assertStringIncludes(
+    log.join("\n"),
+    'to nobody of line 2 was not done: No user "nobody"',
+  );
+  assertStringIncludes(log.join("\n"), "Line 4 is left out");
+});
+
+Deno.test("skein chat at a mesh: a taken name ends a pipe with 1", async () => {
+  using server = new ScriptedMesh({ taken: new Set(["Dana"]) });
+  const { code, log } = await skein("hi\n", ...seedForm(server));
+  assertEquals([code, log], [1, ["Somebody is here as Dana: username taken"]]);
+  assertEquals(server.texts, []);
+});
+
+Deno.test("skein chat at a mesh: --json shows what comes, whole and harmless", async () => {
+  using server = new ScriptedMesh();
+  await using process = running(...seedForm(server), "--json");
+  await until("it is there", () => server.names.length === 1);
+  const said = { from: "Eve", server: "B", time: 1, n: 7 };
+  await server.push({ type: "msg", ...said, text: "\u202e\n\x1b[2J" });
+  await process.until("it is shown", () => process.outputBytes > 0);
+  const output = process.outputText();
+  assertEquals(JSON.parse(output).text, "\u202e\n\x1b[2J");
+  assert(!/[\u202e\x1b]/.test(output));
+  await process.endInput();
+  assertEquals((await process.ended()).code, 0);
+});
+
+Deno.test("skein chat at a mesh: of several servers the least loaded that takes clients is taken", async () => {
+  using a = new ScriptedMesh({ id: "A", clients: 5 });
+  using b = new ScriptedMesh({ id: "B", clients: 3 });
+  using c = new ScriptedMesh({ id: "C", clients: 1, isDraining: true });
+  const where = [a, b, c].map((one) => one.where).join(",");
+  const { code } = await skein("hi\n", "chat", "-c", where, "-u", "Dana");
+  assertEquals([code, a.texts, b.texts, c.texts], [0, [], ["hi"], []]);
+});
+
+Deno.test("skein chat at a mesh: when its server goes it is at another at once, with its rooms, and sends nothing twice", async () => {
+  using b = new ScriptedMesh({ id: "B" });
+  const known = { id: "B", up: true, clients: 0, draining: false };
+  using a = new ScriptedMesh({
+    ...{ id: "A", others: [{ ...known, address: b.where }] },
+  });
+  await using process = running(...seedForm(a));
+  await process.feed(encode("/join lab\none\n"));
+  await until("the first message", () => a.texts.length === 1);
+  a.script.isSilent = true;
+  await process.feed(encode("two\n"));
+  await until("the second message", () => a.texts.length === 2);
+  a[Symbol.dispose]();
+  // Before it has seen that, it would not be known of this one either.
+  await process.line(/not known whether/);
+  await process.feed(encode("three\n"));
+  await until("the third message", () => b.texts.length === 1);
+  assertEquals(b.texts, ["three"]);
+  assert(b.requests.some((one) => one.type === "join" && one.room === "lab"));
+  await process.endInput();
+  assertEquals((await process.ended()).code, 1);
+  assertStringIncludes(
+    process.lines.join("\n"),
+    '? not known whether \\"two\\" of line 3 arrived',
+  );
+});
+
+Deno.test("skein chat at a mesh: its own name that a lost session still holds is waited for", async () => {
+  const taken = new Set<string>();
+  using server = new ScriptedMesh({ taken });
+  await using process = running(...seedForm(server));
+  await until("it is there", () => server.names.length === 1);
+  taken.add("Dana");
+  server.drop();
+  await process.until("it is told", () => process.lines.length > 1);
+  taken.delete("Dana");
+  await process.feed(encode("again\n"));
+  await process.endInput();
+  assertEquals((await process.ended()).code, 0);
+  assertEquals(server.texts, ["again"]);
+});
+
+Deno.test("skein chat at a mesh: it goes where a server that is emptied tells it to, and says goodbye first", async () => {
+  using a = new ScriptedMesh({ id: "A" });
+  using b = new ScriptedMesh({ id: "B" });
+  await using process = running(...seedForm(a));
+  await until("it is there", () => a.names.length === 1);
+  a.script.isDraining = true;
+  await a.push({
+    ...{ type: "system", text: "Please move", code: "move", to: [b.where] },
+  });
+  await until("it has moved", () => b.names.length === 1);
+  assertEquals([a.names, a.requests.at(-2)?.type], [[], "quit"]);
+  await process.feed(encode("hi\n"));
+  await process.endInput();
+  assertEquals((await process.ended()).code, 0);
+  assertEquals(b.texts, ["hi"]);
+});
+
+Deno.test("skein topology: shows and switches, with the word at either end", async () => {
+  using server = new ScriptedMesh();
+  const at = ["-c", server.where];
+  const shown = await skein("", "topology", ...at);
+  assertEquals(shown.code, 0);
+  assertStringIncludes(shown.output, "Topology mesh");
+  const bus = await skein("", "topology", "bus", ...at);
+  assertStringIncludes(bus.output, "Topology bus\n\n  A ── B ── C\n");
+  const last = await skein("", "topology", ...at, "--json", "ring");
+  assertEquals(JSON.parse(last.output).topology, "ring");
+  const wrong = await skein("", "topology", "cube", ...at);
+  assertEquals(wrong.code, 2);
+  assertStringIncludes(wrong.log.join(), '"cube" is none of "mesh"');
+});
+
+Deno.test("skein trace: who is missing is in the table and in the exit", async () => {
+  using all = new ScriptedMesh();
+  const good = await skein("", "trace", "-c", all.where);
+  assertEquals(good.code, 0);
+  assertStringIncludes(good.output, "B       A -> B");
+  using some = new ScriptedMesh({ missing: ["C"] });
+  const bad = await skein("", "trace", "-c", some.where);
+  assertEquals(bad.code, 1);
+  assertStringIncludes(bad.output, "C       NOT REACHED IN TIME");
+  using gone = new ScriptedMesh();
+  gone[Symbol.dispose]();
+  const none = await skein("", "trace", "-c", gone.where);
+  assertEquals([none.code, none.output], [1, ""]);
+  assertStringIncludes(none.log.join(), "connection refused");
+});
+
+Deno.test("skein drain: tells how many are left, waits for them, and takes it back", async () => {
+  using server = new ScriptedMesh({ id: "A", clients: 2 });
+  const at = ["-c", server.where];
+  const one = await skein("", "drain", ...at);
+  assertEquals(
+    [one.code, one.output],
+    [0, "Server A is being emptied: 2 clients left\n"],
+  );
+  const late = await skein("", "drain", ...at, "--wait", "--timeout", "300ms");
+  assertEquals(late.code, 1);
+  assertStringIncludes(late.log.join(), "not empty after 0.3 s");
+  await using waiting = running("drain", ...at, "--wait");
+  await waiting.until("it waits", () => waiting.outputBytes > 0);
+  server.script.clients = 0;
+  assertEquals((await waiting.ended()).code, 0);
+  assert(waiting.outputText().endsWith("Server A is empty\n"));
+  const undone = await skein("", "drain", ...at, "--undo");
+  assertEquals(undone.output, "Server A takes clients; it has 0 clients\n");
+});
+
+Deno.test("skein status: a mesh as a table, and whether it takes clients", async () => {
+  const down = { id: "B", up: false, clients: 0, draining: false };
+  using server = new ScriptedMesh({ id: "A", clients: 2, others: [down] });
+  const open = await skein("", "status", "-c", server.where);
+  assertEquals(open.code, 0);
+  assertStringIncludes(open.output, "1 of 2 servers up, 2 clients");
+  assertStringIncludes(open.output, "NOT REACHED");
+  server.script.isDraining = true;
+  const closed = await skein("", "status", "-c", server.where, "--json");
+  assertEquals(closed.code, 1);
+  assertEquals(JSON.parse(closed.output).service, "mesh");
+});
+
+terminalTest(
+  "skein chat at a mesh: a person is asked for a name, sees others above what is typed, and talks to a room",
+  async () => {
+    using server = new ScriptedMesh({ taken: new Set(["Ann"]) });
+    await using terminal = new Terminal(command("chat", "-c", server.where));
+    await terminal.types("Ann\r", /Name: /);
+    await terminal.types("Dana\r", /username taken[^]*Name: /);
+    await terminal.types("half a li", /Welcome Dana to Server A[^]*> /);
+    await terminal.shows(/half a li/);
+    const said = { from: "Eve", server: "B", time: Date.now(), n: 1 };
+    const text = "hi\x1b[1A\n[12:00 A] Bob: forged";
+    await server.push({ type: "msg", ...said, text });
+    await terminal.shows(
+      /\[\d\d:\d\d B\] Eve: hi\\x1b\[1A\r\n {15}\[12:00 A\] Bob: forged\r\n[^]*half a li/,
+    );
+    await terminal.feed(encode("ne\r/room lab\r"));
+    await terminal.shows(/You are in #lab, and talk to it[^]*#lab> /);
+    await terminal.feed(encode("to the lab\r/all\r"));
+    await until("three lines", () => server.texts.length === 2);
+    await terminal.shows(/You talk to all/);
+    await terminal.feed(encode(CTRL_D));
+    assertEquals((await terminal.ended()).code, 0);
+    assertEquals(server.texts, ["half a line", "to the lab"]);
+    // One's own words are where they were typed, and nowhere else.
+    assert(!terminal.outputText().includes("Dana: half a line"));
+  },
+);
+
+terminalTest(
+  "skein chat at a mesh: a person hears that the server is gone, and what became of the last line",
+  async () => {
+    using server = new ScriptedMesh();
+    await using terminal = new Terminal(command(...seedForm(server)));
+    await terminal.shows(/Welcome Dana/);
+    server.script.isSilent = true;
+    await terminal.types("lost?\r", /> /);
+    await until("it is sent", () => server.texts.length === 1);
+    server.drop();
+    await terminal.shows(/\? not known whether "lost\?" arrived/);
+    await terminal.shows(/Connected again, to Server A/);
+    await terminal.feed(encode(CTRL_D));
+    assertEquals((await terminal.ended()).code, 0);
+    assertEquals(server.texts, ["lost?"]);
+  },
+);
