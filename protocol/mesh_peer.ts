@@ -15,6 +15,12 @@ export const MESH_SERVERS_MAX = 64;
  */
 export type Generation = number;
 
+/**
+ * The highest generation and version that is taken from a peer, so that there
+ * is always a higher one to begin anew under; as a time it is the year 10889.
+ */
+export const GENERATION_MAX = 2 ** 48;
+
 /** A life of a server: whose stream an event belongs to. */
 export interface Origin {
   readonly id: NodeId;

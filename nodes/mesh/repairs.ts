@@ -1,0 +1,299 @@
+/** What was lost on the way is asked for, and given to who asks. */
+
+import { WireError } from "../../protocol/errors.ts";
+import type {
+  Origin,
+  PeerMessage,
+  PresentUser,
+  RelayedEvent,
+} from "../../protocol/mesh_peer.ts";
+import { relayedBytes } from "../../protocol/mesh_peer_codec.ts";
+import type { MeshContext } from "./context.ts";
+import type { KnownServer, KnownServers } from "./known_servers.ts";
+import type { PeerLink } from "./peer_link.ts";
+import { USERS_PER_SERVER_MAX } from "./presence.ts";
+import type { Relay } from "./relay.ts";
+import type { Stream } from "./stream.ts";
+
+/** Bytes of events in one answer; fits a frame, so that its end is seen. */
+export const ANSWER_BYTES_MAX = 200_000;
+
+/** Bytes of users in one part of a presence, by the longest they can be as JSON. */
+const PART_BYTES_MAX = 200_000;
+
+type Presence = Extract<PeerMessage, { kind: "presence" }>;
+
+/** What the repairs ask of the core around them. */
+export interface RepairParts {
+  readonly context: MeshContext;
+  readonly servers: KnownServers;
+  readonly relay: Relay;
+  links(): Iterable<PeerLink>;
+  /** Who is present at a server was replaced; so many messages were not got. */
+  replaced(server: KnownServer, missed: number): void;
+}
+
+export class Repairs {
+  readonly #parts: RepairParts;
+
+  constructor(parts: RepairParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Asks for what some neighbour had a beat ago and has not come since: what
+   * was sent then has had its time.
+   */
+  beat(): void {
+    for (const server of this.#parts.servers) {
+      if (server === this.#parts.servers.self) continue;
+      const { stream } = server;
+      this.#expire(stream);
+      if (!stream.isMet || stream.n < stream.wantedN) this.#ask(stream);
+      stream.wantedN = this.#heardMax(stream);
+    }
+  }
+
+  /** Asks at once: what is missing can not be on its way. */
+  askNow(server: KnownServer): void {
+    if (this.isBehind(server)) this.#ask(server.stream);
+  }
+
+  /** Whether somebody is known to have more of this server's events. */
+  isBehind(server: KnownServer): boolean {
+    if (server === this.#parts.servers.self) return false;
+    const { stream } = server;
+    return !stream.isMet || stream.ask !== undefined ||
+      this.#heardMax(stream) > stream.n;
+  }
+
+  /** Events came over a link: if they were asked for, the next ones are. */
+  answered(from: PeerLink, events: readonly RelayedEvent[]): void {
+    for (const { event: { origin, n } } of events) {
+      const server = this.#parts.servers.inLife(origin);
+      if (server === undefined) continue;
+      if (!server.stream.isMet) this.askNow(server);
+      const { ask } = server.stream;
+      if (ask === undefined) continue;
+      if (ask.link !== from.link || ask.after === undefined) continue;
+      if (n !== ask.after + 1) continue;
+      server.stream.ask = undefined;
+      this.askNow(server);
+    }
+  }
+
+  /** A link is gone, and with it what was asked over it. */
+  linkDown(link: PeerLink): void {
+    for (const server of this.#parts.servers) {
+      const { stream } = server;
+      if (stream.ask?.link !== link.link) continue;
+      stream.ask = undefined;
+      this.askNow(server);
+    }
+  }
+
+  // Asking
+
+  #heardMax({ origin }: Stream): number {
+    let max = 0;
+    for (const link of this.#parts.links()) {
+      max = Math.max(max, link.heardOf(origin) ?? 0);
+    }
+    return max;
+  }
+
+  /** Another neighbour is asked when one does not answer. */
+  #expire(stream: Stream): void {
+    const { ask } = stream;
+    if (ask === undefined || this.#parts.context.nowMs < ask.untilMs) return;
+    stream.ask = undefined;
+    if (stream.isMet && this.#heardMax(stream) <= stream.n) return;
+    this.#ask(stream, ask.link);
+  }
+
+  #ask(stream: Stream, notOver?: number): void {
+    if (stream.ask !== undefined) return;
+    const { context, links } = this.#parts;
+    const { origin, isMet } = stream;
+    let best: PeerLink | undefined;
+    for (const link of links()) {
+      const n = link.heardOf(origin);
+      if (n === undefined || isMet && n <= stream.n) continue;
+      // The origin itself before others, and anybody before who did not answer.
+      const rank = (one: PeerLink | undefined) =>
+        one === undefined
+          ? 0
+          : one.link === notOver
+          ? 1
+          : one.peer === origin.id
+          ? 3
+          : 2;
+      if (rank(link) > rank(best)) best = link;
+    }
+    if (best === undefined) return;
+    const after = isMet ? stream.n : undefined;
+    stream.ask = {
+      ...{ link: best.link, after },
+      untilMs: context.nowMs + context.options.timing.askMs,
+    };
+    context.emit({
+      ...{ kind: "send", link: best.link },
+      message: {
+        ...{ kind: "ask", origin },
+        ...after !== undefined && { after },
+      },
+    });
+  }
+
+  // Answering
+
+  /** Answers a question as well as it can; who hears nothing asks another. */
+  answer(to: PeerLink, { id, generation }: Origin, after?: number): void {
+    const { context, servers } = this.#parts;
+    const server = servers.inLife({ id, generation });
+    if (server === undefined || !server.stream.isMet) return;
+    const { stream } = server;
+    if (after === undefined) return this.#sendPresence(to, stream, stream);
+    if (after >= stream.n) return;
+    stream.recent.age(context.nowMs);
+    const { oldest } = stream.recent;
+    if (oldest === undefined) return this.#sendPresence(to, stream, stream);
+    const { n, messages, body } = oldest.event;
+    if (n > after + 1) {
+      const isMessage = body.kind === "msg" || body.kind === "dm";
+      return this.#sendPresence(to, stream, {
+        n: n - 1,
+        messages: messages - (isMessage ? 1 : 0),
+      });
+    }
+    this.#sendEvents(to, stream, after + 1);
+  }
+
+  #sendEvents(to: PeerLink, stream: Stream, from: number): void {
+    const { context, relay } = this.#parts;
+    const events: RelayedEvent[] = [];
+    let bytes = 0;
+    for (const relayed of stream.recent.from(from)) {
+      const { event, json } = relayed;
+      const again = { via: relay.viaFrom(relayed), event, json };
+      bytes += relayedBytes(again);
+      if (events.length > 0 && bytes > ANSWER_BYTES_MAX) break;
+      events.push(again);
+    }
+    context.counters.resent += events.length;
+    const message: PeerMessage = { kind: "events", events };
+    context.emit({ kind: "send", link: to.link, message });
+  }
+
+  /** Who is present now, in as many parts as it takes. */
+  #sendPresence(
+    to: PeerLink,
+    stream: Stream,
+    { n, messages }: { n: number; messages: number },
+  ): void {
+    const { context } = this.#parts;
+    const { origin } = stream;
+    let users: PresentUser[] = [];
+    let bytes = 0;
+    let isFirst = true;
+    const send = (isLast: boolean) => {
+      context.emit({
+        ...{ kind: "send", link: to.link },
+        message: {
+          ...{ kind: "presence", origin, n, messages, users },
+          ...{ isFirst, isLast },
+        },
+      });
+      isFirst = false;
+    };
+    for (const user of stream.presence.users()) {
+      const userBytes = jsonBytes(user);
+      if (users.length > 0 && bytes + userBytes > PART_BYTES_MAX) {
+        send(false);
+        users = [];
+        bytes = 0;
+      }
+      users.push(user);
+      bytes += userBytes;
+    }
+    send(true);
+  }
+
+  // Presence from others
+
+  /**
+   * Takes a part of who is present somewhere; with the last one it counts.
+   *
+   * @throws {WireError} The parts are not of one.
+   */
+  takePresence(from: PeerLink, message: Presence): void {
+    const { origin, n, messages, users, isFirst, isLast } = message;
+    if (isFirst !== (from.presence === undefined)) throw notOfOne(from);
+    const parts = from.presence ?? { origin, n, messages, users: [] };
+    const isSame = parts.origin.id === origin.id &&
+      parts.origin.generation === origin.generation && parts.n === n;
+    if (!isSame) throw notOfOne(from);
+    if (parts.users.length + users.length > USERS_PER_SERVER_MAX) {
+      throw new WireError(
+        "too-large",
+        `Cannot take presence of "${origin.id}": it has more than ${USERS_PER_SERVER_MAX} users`,
+      );
+    }
+    for (const user of users) parts.users.push(user);
+    from.presence = isLast ? undefined : parts;
+    const server = this.#parts.servers.inLife(origin);
+    if (server === undefined || server === this.#parts.servers.self) return;
+    const { ask } = server.stream;
+    // What nobody asked for may be older than what is known.
+    if (ask?.link !== from.link) return;
+    if (!isLast) {
+      // As long as parts come the answer is under way.
+      const { context } = this.#parts;
+      const untilMs = context.nowMs + context.options.timing.askMs;
+      server.stream.ask = { ...ask, untilMs };
+      return;
+    }
+    server.stream.ask = undefined;
+    // It may have been met at its first event meanwhile: then none is missed.
+    if (ask.after !== undefined || !server.stream.isMet) {
+      this.#replace(server, parts);
+    }
+    this.askNow(server);
+  }
+
+  #replace(
+    server: KnownServer,
+    { n, messages, users }: {
+      n: number;
+      messages: number;
+      users: readonly PresentUser[];
+    },
+  ): void {
+    const { relay, replaced } = this.#parts;
+    const { stream } = server;
+    if (stream.isMet && n <= stream.n) return;
+    const missed = stream.isMet ? messages - stream.messages : 0;
+    stream.isMet = true;
+    stream.n = n;
+    stream.messages = messages;
+    stream.recent.clear();
+    stream.presence.replace(users);
+    stream.early.dropUpTo(n);
+    replaced(server, Math.max(0, missed));
+    relay.drain(server);
+  }
+}
+
+function notOfOne({ peer }: PeerLink): WireError {
+  return new WireError(
+    "invalid-message",
+    `Cannot take presence from "${peer}": its parts do not belong together`,
+  );
+}
+
+/** An upper bound: a UTF-16 unit is at most 6 bytes of JSON. */
+function jsonBytes({ name, rooms }: PresentUser): number {
+  let bytes = 64 + 6 * name.length;
+  for (const room of rooms) bytes += 6 * room.length + 3;
+  return bytes;
+}

@@ -1,0 +1,46 @@
+/** What one server keeps of the events of one life of a server. */
+
+import type { LinkId } from "../../protocol/core.ts";
+import type { Origin } from "../../protocol/mesh_peer.ts";
+import type { RecentBounds } from "./contract.ts";
+import { EarlyEvents } from "./early_events.ts";
+import { Presence } from "./presence.ts";
+import { RecentEvents } from "./recent_events.ts";
+
+/** A question for what is missing; one at a time. */
+export interface OpenAsk {
+  readonly link: LinkId;
+  /** As in the question. */
+  readonly after: number | undefined;
+  readonly untilMs: number;
+}
+
+export class Stream {
+  readonly origin: Origin;
+  /**
+   * Whether it is known where this server begins to follow. Until then events
+   * wait, for who is present there is not known either.
+   */
+  isMet: boolean;
+  /** All up to this number were delivered, or told of as missed. */
+  n = 0;
+  /** Messages among them. */
+  messages = 0;
+  /** Ends with number `n`. */
+  readonly recent: RecentEvents;
+  /** All above `n + 1`, once it is met. */
+  readonly early = new EarlyEvents();
+  readonly presence = new Presence();
+  ask: OpenAsk | undefined;
+  /** What some neighbour had at the last beat. */
+  wantedN = 0;
+
+  constructor(
+    origin: Origin,
+    { isMet, recent }: { isMet: boolean; recent: RecentBounds },
+  ) {
+    this.origin = origin;
+    this.isMet = isMet;
+    this.recent = new RecentEvents(recent);
+  }
+}
