@@ -12,6 +12,9 @@ switch (role) {
   case "witness":
     await (await import("./nodes/witness/node.ts")).main(args);
     break;
+  case "mesh":
+    await (await import("./nodes/mesh/node.ts")).main(args);
+    break;
   case "client":
     await (await import("./clients/client.ts")).main(args);
     break;
@@ -19,7 +22,7 @@ switch (role) {
     console.error(
       `skein: ${
         role === undefined ? "a role is missing" : `"${role}" is no role`
-      }; wanted: chain, chat, witness, client`,
+      }; wanted: chain, chat, witness, mesh, client`,
     );
     Deno.exit(2);
 }

@@ -193,7 +193,8 @@ function impurities(source: Source): string[] {
 }
 
 function importsOf({ text }: Source): string[] {
-  const pattern = /(?:^|\s)(?:from|import)\s*\(?\s*"([^"]+)"/g;
+  // A name in a message, `from "${peer}"`, is no module.
+  const pattern = /(?:^|\s)(?:from|import)\s*\(?\s*"([^"$]+)"/g;
   return Array.from(code(text).matchAll(pattern), (match) => match[1]);
 }
 

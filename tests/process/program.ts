@@ -23,6 +23,15 @@ const FROM_CHECKOUT = {
   ],
   "skein-chat": [...GROUP, MAIN, "chat"],
   "skein-witness": [...GROUP, MAIN, "witness"],
+  "skein-mesh": [
+    "--allow-net",
+    "--allow-read",
+    "--allow-write",
+    "--allow-sys=hostname,networkInterfaces",
+    "--allow-env=SKEIN_*",
+    MAIN,
+    "mesh",
+  ],
   "skein": [
     "--allow-net",
     "--allow-read",
