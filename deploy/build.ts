@@ -60,6 +60,18 @@ export const ROLES: readonly Role[] = [
     permissions: GROUP_PERMISSIONS,
   },
   {
+    name: "skein-mesh",
+    arguments: ["mesh"],
+    permissions: [
+      "--allow-net",
+      "--allow-read",
+      "--allow-write",
+      // Its name; what address others reach it at, and where to ask for them.
+      "--allow-sys=hostname,networkInterfaces",
+      "--allow-env=SKEIN_*",
+    ],
+  },
+  {
     name: "skein",
     arguments: ["client"],
     permissions: [

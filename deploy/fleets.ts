@@ -61,6 +61,10 @@ const UNSET = {
   SKEIN_PRIORITY: "",
   SERVER_NUMBER: "",
   WITNESS_NUMBER: "",
+  SKEIN_PEERS: "",
+  SKEIN_PEERS_FILE: "",
+  SKEIN_DISCOVER: "",
+  SKEIN_ADVERTISE: "",
 };
 const HOST = "127.0.0.1";
 /** Works from a checkout on a machine that has only Node. */
@@ -83,6 +87,12 @@ export const FLEETS: Readonly<Record<string, FleetRecipe>> = {
       ...[18091, 18092, 18093, 18094, 18095],
     ],
     build: chatFleet,
+  },
+  mesh: {
+    summary: "three servers that relay to one another, with one log",
+    // People and servers, then admin pages.
+    ports: [5001, 5002, 5003, 15001, 15002, 15003],
+    build: meshFleet,
   },
 };
 
@@ -202,6 +212,63 @@ function chatFleet({ name, ports, data }: FleetSite): Fleet {
       ...nodes.map((node, index) =>
         `  ${index === 0 ? "admin pages" : "           "}   http://${
           admins[index]
+        }/ ${node.name}`
+      ),
+    ],
+  };
+}
+
+/** Servers A, B, C; `ports` are theirs, then those of their admin pages. */
+function meshFleet({ name, ports, data }: FleetSite): Fleet {
+  const size = ports.length / 2;
+  const addresses = ports.map((port) => formatAddress({ host: HOST, port }));
+  const ids = Array.from(
+    { length: size },
+    (_, index) => String.fromCharCode("A".charCodeAt(0) + index),
+  );
+  const log = `${data}/chat.log`;
+  const nodes = ids.map((id, index): FleetNode => {
+    const others = ids.flatMap((other, at) =>
+      at === index ? [] : ["--peer", `${other}=${addresses[at]}`]
+    );
+    const admin = addresses[size + index];
+    return {
+      name: id,
+      arguments: [
+        ...["mesh", id, HOST, String(ports[index]), log, ...others],
+        ...["--admin", admin, "--exit-with-parent"],
+      ],
+      environment: UNSET,
+      listens: [addresses[index], admin].map((address) =>
+        parseAddress(address)
+      ),
+      readyUrl: `http://${admin}/readyz`,
+    };
+  });
+  const servers = addresses.slice(0, size);
+  return {
+    name,
+    nodes,
+    data,
+    howToReach: [
+      `The mesh: servers ${ids.join(", ")}, each linked to each`,
+      ...servers.map((server, index) =>
+        `  ${
+          index === 0 ? "talk       " : "           "
+        }   ${TASK} client chat ${server.replace(":", " ")} ${
+          ["Dana", "Ahmad", "Lina"][index % 3]
+        }`
+      ),
+      `  or plainly    nc ${HOST} ${
+        ports[0]
+      }, then {"type":"login","username":"Dana"} and {"type":"msg","text":"Hello everyone!"}`,
+      `  or a browser  new WebSocket("ws://${servers[0]}/ws")`,
+      `  the log       ${TASK} client log ${log} -f`,
+      `  or plainly    tail -f ${log} | jq .`,
+      `  on the way    ${TASK} client topology ring -c ${servers[0]}`,
+      ...nodes.map((node, index) =>
+        `  ${index === 0 ? "admin pages" : "           "}   http://${
+          addresses[size + index]
         }/ ${node.name}`
       ),
     ],

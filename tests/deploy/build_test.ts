@@ -113,6 +113,13 @@ Deno.test("build: a self-extracting file works like a plain program", async (t) 
         assert(namesIn(`${folder}/data`).includes("state.db"));
       },
     );
+    await t.step("a mesh server opens its log", async () => {
+      await assertStops(`${folder}/skein-mesh`, {
+        ...{ env, how: "SIGTERM" },
+        args: ["--discover", "static", "--log", `${folder}/mesh/chat.log`],
+      });
+      assertEquals(namesIn(`${folder}/mesh`), ["chat.log"]);
+    });
     await t.step("without HOME it unpacks under TMPDIR", async () => {
       const temporary = `${folder}/tmp`;
       Deno.mkdirSync(temporary);
@@ -198,6 +205,10 @@ Deno.test({
       await assertStops(`${folder}/skein-chat`, {
         ...{ env: {}, how: "SIGTERM" },
         args: ["--data", `${folder}/data`, "--listen-replica", "127.0.0.1:0"],
+      });
+      await assertStops(`${folder}/skein-mesh`, {
+        ...{ env: {}, how: "SIGTERM" },
+        args: ["--discover", "static", "--log", `${folder}/mesh/chat.log`],
       });
     });
   },

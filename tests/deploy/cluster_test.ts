@@ -182,7 +182,9 @@ Deno.test("cluster: help, and one line for what it does not know", async () => {
   assertMatch(help.lines.join("\n"), /deno task cluster stop/);
   assertEquals(await outcome("chian"), {
     code: 2,
-    lines: ['cluster: There is no fleet "chian", wanted one of: chain, chat'],
+    lines: [
+      'cluster: There is no fleet "chian", wanted one of: chain, chat, mesh',
+    ],
   });
   const flag = await outcome("--bse-port", "1");
   assertEquals([flag.code, flag.lines.length], [2, 1], CHECKOUT);

@@ -41,6 +41,7 @@ Deno.test("Containerfile: each image runs its role as nobody special", () => {
     const [role, ports] of [
       ["chain", "3525 9090"],
       ["chat", "8081 8091 9090"],
+      ["mesh", "5001 9090"],
     ] as const
   ) {
     assertEquals(valuesOf(role, "ENTRYPOINT"), [`["/skein-${role}"]`]);
@@ -55,7 +56,7 @@ Deno.test("Containerfile: each image runs its role as nobody special", () => {
 Deno.test("Containerfile: copies what it builds, by names that the build knows", () => {
   const names = ROLES.map(({ name }) => name);
   const seen = new Set<string>();
-  for (const role of ["chain", "chat"]) {
+  for (const role of ["chain", "chat", "mesh"]) {
     const [build] = valuesOf(`build-${role}`, "RUN");
     const words = build.split(" ");
     const at = words.indexOf("--output-folder");
