@@ -147,7 +147,7 @@ function historyLines(history: Of<"history">, timeOf: TimeOf): string[] {
   const [first] = messages;
   if (first === undefined) return [note("No messages")];
   if (!more) return lines;
-  const whose = room === undefined ? "" : ` ${room}`;
+  const whose = room === undefined ? "" : ` #${room}`;
   const again = `/history${whose} ${messages.length} ${first.seq}`;
   return [note(`There is more before these: ${again}`), ...lines];
 }

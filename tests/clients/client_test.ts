@@ -4,7 +4,7 @@ import { RunningProcess } from "../process/running_process.ts";
 
 const COMMANDS = [
   ...["chat", "send", "discover", "status", "leave"],
-  ...["topology", "trace", "drain"],
+  ...["topology", "trace", "drain", "log"],
 ];
 
 /** `skein`, to its end; nothing of it reaches a network. */
