@@ -47,15 +47,15 @@ export const MESH_REQUEST_TYPES: readonly string[] = [
 
 /** A request that cannot be taken. */
 export class MeshRequestError extends RequestError {
-  /** Whether it was a login that wants the bare messages, and so a bare answer. */
-  readonly isPlainLogin: boolean;
+  /** Of a login: whether it wants all fields, and so has them in its answer. */
+  readonly loginMore: boolean | undefined;
 
   constructor(
     error: { readonly code: WireCode; readonly message: string },
-    of: { id: MeshRequestId | undefined; isPlainLogin: boolean },
+    of: { id: MeshRequestId | undefined; loginMore: boolean | undefined },
   ) {
     super(error.code, error.message, of.id);
-    this.isPlainLogin = of.isPlainLogin;
+    this.loginMore = of.loginMore;
   }
 }
 
@@ -156,8 +156,8 @@ export function readMeshRequest(line: string): MeshRequest {
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
     const isMore = "more" in value && value.more === true;
-    const isPlainLogin = type === "login" && !isMore;
-    throw new MeshRequestError(error, { id, isPlainLogin });
+    const loginMore = type === "login" ? isMore : undefined;
+    throw new MeshRequestError(error, { id, loginMore });
   }
 }
 

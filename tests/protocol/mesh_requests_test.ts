@@ -150,10 +150,10 @@ Deno.test("mesh requests: an error knows the id, and whether a bare answer is wa
   const of = (line: string) =>
     assertThrows(() => readMeshRequest(line), MeshRequestError);
   const plain = of('{"type":"login","username":" ","id":5}');
-  assertEquals([plain.id, plain.isPlainLogin], [5, true]);
+  assertEquals([plain.id, plain.loginMore], [5, false]);
   const more = of('{"type":"login","username":" ","more":true}');
-  assertEquals([more.id, more.isPlainLogin], [undefined, false]);
-  assertEquals(of('{"type":"msg","id":"m"}').isPlainLogin, false);
+  assertEquals([more.id, more.loginMore], [undefined, true]);
+  assertEquals(of('{"type":"msg","id":"m"}').loginMore, undefined);
 });
 
 Deno.test("mesh requests: any change of any field is read or refused, and says why", () => {

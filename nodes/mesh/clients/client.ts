@@ -86,13 +86,15 @@ export interface ClientOwner {
   say(client: MeshClient, message: ToClient): void;
   /** It may be told now what goes to everyone. */
   join(client: MeshClient): void;
+  /** It needs nothing of that any more, what waits included. */
+  part(client: MeshClient): void;
   status(): MeshStatus;
   history(question: HistoryQuestion): Promise<HistoryAnswer>;
   /** Whether nothing more may be logged just now; `client` is told, and later {@linkcode MeshClient.goOn}. */
   mustWait(client: MeshClient): boolean;
   /** It has fallen behind: count that, and cut it off. */
   cutSlow(client: MeshClient, error: WireError): void;
-  /** It is not to be told anything more. */
+  /** It says nothing more, and is told nothing more than it was. */
   left(client: MeshClient): void;
   readonly counters: { requests: number; refusedRequests: number };
 }
@@ -223,6 +225,7 @@ export class MeshClient implements LineTaker, Member {
   /** Drops what waits, tells why, and closes. */
   cutOff(error: WireError): void {
     if (!this.#leave()) return;
+    this.#owner.part(this);
     const message = errorMessage(error, undefined);
     this.subscriber.cutOff(this.transport.encodeLast(message, this.style));
   }
@@ -322,8 +325,10 @@ export class MeshClient implements LineTaker, Member {
       request = readMeshRequest(line);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
-      const isPlain = error instanceof MeshRequestError && error.isPlainLogin;
-      if (isPlain && !this.isLoggedIn) this.style = "plain";
+      const more = error instanceof MeshRequestError
+        ? error.loginMore
+        : undefined;
+      if (more !== undefined && !this.isLoggedIn) this.#speak(more);
       return this.sayError(error, error.id);
     }
     if (!this.isLoggedIn) this.#saidMs = performance.now();
@@ -427,7 +432,7 @@ export class MeshClient implements LineTaker, Member {
       });
     }
     const isMore = request.more === true;
-    this.style = isMore ? "more" : "plain";
+    this.#speak(isMore);
     this.#state = "logging-in";
     this.#isOccupied = true;
     this.#owner.input(this, {
@@ -435,6 +440,10 @@ export class MeshClient implements LineTaker, Member {
       name: request.username,
       more: isMore,
     }, request.id);
+  }
+
+  #speak(isMore: boolean): void {
+    this.style = isMore ? "more" : "plain";
   }
 
   #relay(line: RelayLine): void {

@@ -20,6 +20,7 @@ import type {
 } from "../contract.ts";
 import {
   type ClientOwner,
+  type ClientTransport,
   type HistoryAnswer,
   type HistoryQuestion,
   MeshClient,
@@ -218,6 +219,10 @@ export class MeshClients implements ClientOwner {
     this.#fanOut.join(client);
   }
 
+  part(client: MeshClient): void {
+    this.#fanOut.leave(client);
+  }
+
   status(): MeshStatus {
     return this.#options.status();
   }
@@ -257,7 +262,6 @@ export class MeshClients implements ClientOwner {
 
   left(client: MeshClient): void {
     this.#waiting.delete(client);
-    this.#fanOut.leave(client);
     this.#clients.delete(client.number);
     // Not within the core's own step, in which a slow one may have been found.
     queueMicrotask(() =>
@@ -288,10 +292,11 @@ export class MeshClients implements ClientOwner {
   // Who comes in
 
   #openLines(link: Link, first: Uint8Array, onOver: () => void): void {
-    const number = ++this.#lastNumber;
-    const connection = new LineConnection(link, this.#events(number, onOver));
-    const client = new MeshClient(number, connection, this);
-    this.#clients.set(number, client);
+    const connection = new LineConnection(
+      link,
+      this.#events(() => client, onOver),
+    );
+    const client = this.#add(connection);
     void connection.read(first, client);
   }
 
@@ -361,10 +366,9 @@ export class MeshClients implements ClientOwner {
 
   #openSocket(link: Link, request: HttpRequest, onOver: () => void): void {
     this.counters.webSockets += 1;
-    const number = ++this.#lastNumber;
     const connection = new SocketConnection(
       link,
-      this.#events(number, () => {
+      this.#events(() => client, () => {
         connection.over();
         onOver();
       }),
@@ -373,23 +377,26 @@ export class MeshClients implements ClientOwner {
         write: (bytes) => this.#fanOut.push(client, bytes),
       },
     );
-    const client = new MeshClient(number, connection, this);
-    this.#clients.set(number, client);
+    const client = this.#add(connection);
     connection.open(request, client).catch((error) => {
       this.#options.log.error("Cannot open a WebSocket", { error });
       connection.subscriber.abort();
     });
   }
 
-  #events(number: ClientNumber, onOver: () => void): SubscriberEvents {
+  #add(transport: ClientTransport): MeshClient {
+    const client = new MeshClient(++this.#lastNumber, transport, this);
+    this.#clients.set(client.number, client);
+    return client;
+  }
+
+  #events(ofWhom: () => MeshClient, onOver: () => void): SubscriberEvents {
     return {
-      onSlow: (error) => {
-        const client = this.#clients.get(number);
-        if (client !== undefined) this.cutSlow(client, error);
-      },
-      onRoom: () => this.#clients.get(number)?.goOn(),
+      onSlow: (error) => this.cutSlow(ofWhom(), error),
+      onRoom: () => ofWhom().goOn(),
       onOver: () => {
-        this.#clients.get(number)?.over();
+        ofWhom().over();
+        this.part(ofWhom());
         onOver();
       },
     };
