@@ -36,12 +36,6 @@ const table = {
     names: ["--quick"],
     about: "A look in a minute: one round, half a second each.",
   }),
-  logFolder: optionalFlag({
-    names: ["--log-folder"],
-    value: path("directory"),
-    about:
-      "Where Skein writes its log, as /dev/shm; else beside temporary files.",
-  }),
   json: optionalFlag({
     names: ["--json"],
     value: path("file"),
@@ -63,6 +57,7 @@ export async function benchMesh(args: readonly string[]): Promise<number> {
         ["deno task bench mesh", "all of it"],
         ["deno task bench mesh --quick", "a quick look"],
         ["deno task bench mesh --json FILE", "also round by round"],
+        ["TMPDIR=/dev/shm deno task bench mesh", "the log in memory"],
       ],
       args,
       env: Deno.env,

@@ -29,8 +29,6 @@ export interface MeshBenchOptions {
   /** How long each run is measured. */
   readonly seconds: number;
   readonly rounds: number;
-  /** Where Skein's log is written. */
-  readonly logFolder: string | undefined;
   /** Where to write all figures. */
   readonly json: string | undefined;
 }
@@ -51,8 +49,9 @@ export class MeshBench {
   /** Resolves when all is measured and printed. */
   async run(): Promise<void> {
     const date = new Date().toISOString();
-    const all = [...PEERS, skein(this.#options.logFolder)];
-    const systems = all.filter((system) => this.#isInstalled(system));
+    const systems = [...PEERS, skein].filter((system) =>
+      this.#isInstalled(system)
+    );
     const facts = this.#facts(date, systems);
     say(facts);
     const sections = await this.#fanOut(systems);
@@ -81,11 +80,12 @@ export class MeshBench {
     ];
   }
 
-  #isInstalled(system: System): boolean {
-    const version = versionOf(system);
+  #isInstalled({ name, installed }: System): boolean {
+    if (installed === null) return true;
+    const version = versionOf(installed.version);
     this.#versions.push(
       version ??
-        `${system.name} is not installed and left out; on Debian: apt-get install ${system.package}`,
+        `${name} is not installed and left out; on Debian: apt-get install ${installed.package}`,
     );
     return version !== undefined;
   }

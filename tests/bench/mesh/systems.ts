@@ -25,10 +25,11 @@ export interface System {
   readonly protocol: Protocol;
   /** What it does beside delivering, and how it is set up. */
   readonly about: string;
-  /** Prints the version. */
-  readonly version: readonly string[];
-  /** As Debian and most others call it; null: it needs nothing. */
-  readonly package: string | null;
+  /** Prints the version, and how Debian and most others call it; null: it is not installed but here. */
+  readonly installed: {
+    readonly version: readonly string[];
+    readonly package: string;
+  } | null;
   start(bench: Workbench, port: number): Promise<Server>;
 }
 
@@ -44,8 +45,7 @@ export const PEERS: readonly System[] = [
     name: NGIRCD,
     protocol: "irc",
     about: "a channel; no penalties, but 3 commands of a client at a time",
-    version: ["ngircd", "--version"],
-    package: "ngircd",
+    installed: { version: ["ngircd", "--version"], package: "ngircd" },
     start: (bench, port) => {
       const config = bench.write("ngircd.conf", ngircdConfig(port));
       return startProgram(bench, port, ["ngircd", "-n", "-f", config]);
@@ -55,8 +55,7 @@ export const PEERS: readonly System[] = [
     name: MOSQUITTO,
     protocol: "mqtt",
     about: "a topic with QoS 0; nothing kept on disk",
-    version: ["mosquitto", "-h"],
-    package: "mosquitto",
+    installed: { version: ["mosquitto", "-h"], package: "mosquitto" },
     start: (bench, port) => {
       const config = bench.write("mosquitto.conf", mosquittoConfig(port));
       return startProgram(bench, port, ["mosquitto", "-c", config]);
@@ -66,8 +65,10 @@ export const PEERS: readonly System[] = [
     name: NATS,
     protocol: "nats",
     about: "a subject, no JetStream; nothing kept on disk",
-    version: ["nats-server", "--version"],
-    package: "nats-server",
+    installed: {
+      version: ["nats-server", "--version"],
+      package: "nats-server",
+    },
     start: (bench, port) => {
       const where = ["-a", "127.0.0.1", "-p", `${port}`];
       return startProgram(bench, port, ["nats-server", ...where]);
@@ -75,44 +76,38 @@ export const PEERS: readonly System[] = [
   },
 ];
 
-/**
- * One server of the mesh, as anybody would start it.
- *
- * @param logFolder Where its log is written; undefined: beside the bench's files.
- */
-export function skein(logFolder: string | undefined): System {
-  return {
-    name: SKEIN,
-    protocol: "skein",
-    about: "its clients, and each message in the shared log",
-    version: [Deno.execPath(), "--version"],
-    package: null,
-    start: async (bench, port) => {
-      const folder = logFolder === undefined
-        ? bench.folder("log")
-        : Deno.makeTempDirSync({ dir: logFolder, prefix: "skein-bench-" });
-      const remove = () => Deno.remove(folder, { recursive: true });
-      const positional = ["A", "127.0.0.1", `${port}`, `${folder}/chat.log`];
-      // It is alone: nobody is looked for, nothing is sent to the network.
-      const flags = ["--discover", "static", "--log-level", "error"];
-      try {
-        const server = await startProgram(bench, port, [
-          ...[Deno.execPath(), "run", "-A", MAIN, "mesh"],
-          ...positional,
-          ...flags,
-        ]);
-        const end = () => server.end().then(remove);
-        return { ...server, end };
-      } catch (error) {
-        await remove();
-        throw error;
-      }
-    },
-  };
-}
+/** One server of the mesh, as anybody would start it. */
+export const skein: System = {
+  name: SKEIN,
+  protocol: "skein",
+  about: "its clients, and each message in the shared log",
+  installed: null,
+  start: async (bench, port) => {
+    const folder = bench.folder("log");
+    const child = bench.start(Deno.execPath(), {
+      args: [
+        ...["run", "-A", MAIN, "mesh"],
+        ...["A", "127.0.0.1", `${port}`, `${folder}/chat.log`],
+        // It is alone: nobody is looked for, nothing is sent to the network.
+        ...["--discover", "static", "--exit-with-parent"],
+      ],
+    });
+    const end = async () => {
+      await child.end();
+      await Deno.remove(folder, { recursive: true });
+    };
+    try {
+      await child.said(/listens on/, START_WAIT_MS);
+    } catch (error) {
+      await end();
+      throw error;
+    }
+    return { port, pid: child.pid, end };
+  },
+};
 
 /** The version that is installed, in its own words; undefined: it is not. */
-export function versionOf({ version: [command, ...args] }: System) {
+export function versionOf([command, ...args]: readonly string[]) {
   try {
     const { stdout } = new Deno.Command(command, { args, stderr: "null" })
       .outputSync();
