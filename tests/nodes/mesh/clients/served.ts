@@ -150,6 +150,9 @@ export class Client implements Disposable {
   readonly conn: Deno.TcpConn;
   readonly #buffer = new Uint8Array(65_536);
   readonly #decoder = new TextDecoder();
+  /** Lines that have come, and what came behind the last newline. */
+  #lines: string[] = [];
+  #at = 0;
   #text = "";
 
   constructor(conn: Deno.TcpConn) {
@@ -169,14 +172,17 @@ export class Client implements Disposable {
   /** The next line, without its newline. */
   async line(): Promise<string> {
     for (;;) {
-      const end = this.#text.indexOf("\n");
-      if (end >= 0) {
-        const line = this.#text.slice(0, end);
-        this.#text = this.#text.slice(end + 1);
+      const line = this.#lines[this.#at];
+      if (line !== undefined) {
+        this.#at += 1;
         return line;
       }
+      this.#lines = [];
+      this.#at = 0;
       const isMore = await this.#read();
       assert(isMore, `it ended; before: ${JSON.stringify(this.#text)}`);
+      this.#lines = this.#text.split("\n");
+      this.#text = this.#lines.pop() ?? "";
     }
   }
 
@@ -189,7 +195,9 @@ export class Client implements Disposable {
   /** All that comes until the server closes. */
   async rest(): Promise<string> {
     while (await this.#read());
-    const text = this.#text;
+    const lines = this.#lines.slice(this.#at);
+    this.#lines = [];
+    const text = [...lines, this.#text].join("\n");
     this.#text = "";
     return text;
   }

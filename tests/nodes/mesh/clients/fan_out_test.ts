@@ -1,0 +1,156 @@
+import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
+import { BLOCK_BYTES } from "../../../../nodes/mesh/clients/ring.ts";
+import { until } from "../../../process/until.ts";
+import { type Client, Served } from "./served.ts";
+
+const RING_BYTES = 4 * BLOCK_BYTES;
+
+/** Reads so many messages, and says their texts. */
+async function textsOf(client: Client, count: number): Promise<string[]> {
+  const lines = await client.lines(count);
+  return lines.map((line) => JSON.parse(line).text);
+}
+
+/** Says many messages, and hears each again: as fast as it goes, but no faster. */
+async function sayAll(
+  client: Client,
+  { count, padding }: { count: number; padding: string },
+): Promise<void> {
+  const atOnce = 16;
+  for (let i = 0; i < count; i += atOnce) {
+    let lines = "";
+    for (let n = i; n < i + atOnce; n++) {
+      lines += `{"type":"msg","text":"${n} ${padding}"}\n`;
+    }
+    await client.send(lines);
+    await client.lines(atOnce);
+  }
+}
+
+Deno.test("mesh fan-out: one frozen reader among fifty is dropped, and nobody else notices", async () => {
+  await using served = new Served({ ringBytesMax: RING_BYTES });
+  using speaker = await served.login("Speaker");
+  const readers = await Promise.all(
+    Array.from({ length: 50 }, (_, i) => served.login(`reader${i}`)),
+  );
+  const frozen = await served.login("Frozen");
+  const count = 1_024;
+  const padding = "x".repeat(16_000);
+  const lastOfFrozen = async () => {
+    await until(
+      "the frozen one is dropped",
+      () => served.clients.counters.slowConsumers === 1,
+    );
+    // It wakes up in time for its last word.
+    return await frozen.rest();
+  };
+  const [last, , ...heard] = await Promise.all([
+    lastOfFrozen(),
+    sayAll(speaker, { count, padding }),
+    ...readers.map((reader) => textsOf(reader, count)),
+  ]);
+  for (const texts of heard) {
+    assert(texts.every((text, i) => text === `${i} ${padding}`));
+  }
+  assert(served.clients.ringBytes <= RING_BYTES + 4 * BLOCK_BYTES);
+  await until("it is logged out", () => served.core.status.clients === 51);
+  const lines = last.split("\n");
+  assertEquals(lines.pop(), "");
+  for (const [i, line] of lines.slice(0, -1).entries()) {
+    assertEquals(JSON.parse(line).text, `${i} ${padding}`);
+  }
+  assertMatch(lines.at(-1) ?? "", /^\{"type":"error","text":"Client reads too/);
+  for (const client of [...readers, frozen]) client.conn.close();
+});
+
+Deno.test("mesh fan-out: who asks much and reads nothing is not read from; memory stays bounded", async () => {
+  await using served = new Served();
+  const greedy = await served.login("Greedy");
+  const before = served.clients.counters.requests;
+  const lines = '{"type":"status"}\n'.repeat(2_000);
+  let isStuck = false;
+  const sending = (async () => {
+    try {
+      for (;;) await greedy.send(lines);
+    } catch {
+      // It is closed below.
+    }
+  })();
+  let seen = before;
+  await until("it is not read from any more", () => {
+    const { requests } = served.clients.counters;
+    isStuck = requests === seen && requests > before + 1_000;
+    seen = requests;
+    return isStuck;
+  });
+  using other = await served.login("Other");
+  await other.send({ type: "ping" });
+  assertEquals(await other.line(), '{"type":"pong"}');
+  greedy.conn.close();
+  await sending;
+  await until("it is logged out", () => served.core.status.clients === 1);
+});
+
+Deno.test("mesh fan-out: direct messages to one who does not read are bounded too", async () => {
+  await using served = new Served();
+  using speaker = await served.login("Speaker");
+  using frozen = await served.login("Frozen");
+  const text = "x".repeat(16_000);
+  const line = `{"type":"dm","to":"Frozen","text":"${text}"}\n`;
+  let said = 0;
+  while (served.clients.counters.slowConsumers === 0) {
+    await speaker.send(line);
+    const answer = JSON.parse(await speaker.line());
+    if (answer.type === "error") break;
+    said += 1;
+    assertLess(said, 10_000);
+  }
+  await until(
+    "it is dropped",
+    () => served.clients.counters.slowConsumers === 1,
+  );
+  const rest = (await frozen.rest()).trimEnd().split("\n");
+  assertMatch(rest.at(-1) ?? "", /reads too slowly/);
+});
+
+Deno.test("mesh fan-out: own answers and what all get keep their order, however slowly one reads", async () => {
+  await using served = new Served();
+  using dana = await served.login("Dana", { more: true });
+  using ahmad = await served.login("Ahmad");
+  assertMatch(await dana.line(), /presence/);
+  const count = 3_000;
+  const padding = "y".repeat(700);
+  let lines = "";
+  for (let i = 0; i < count; i++) {
+    lines += `{"type":"msg","text":"${i} ${padding}","id":${i}}\n`;
+    if (i % 10 === 0) lines += '{"type":"ping"}\n';
+  }
+  const sending = dana.send(lines);
+  const wanted: string[] = [];
+  for (let i = 0; i < count; i++) {
+    wanted.push(`msg ${i}`, `ok ${i}`);
+    if (i % 10 === 0) wanted.push("pong");
+  }
+  const got = (await dana.lines(wanted.length)).map((line) => {
+    const { type, id, text } = JSON.parse(line);
+    return [type, id ?? text?.split(" ")[0]].filter(Boolean).join(" ");
+  });
+  // 0 is falsy, and the first of both.
+  assertEquals(got.slice(3), wanted.slice(3));
+  await sending;
+  const heard = await textsOf(ahmad, count);
+  heard.forEach((text, i) => assertEquals(text, `${i} ${padding}`));
+});
+
+Deno.test("mesh fan-out: a format that nobody uses takes no memory", async () => {
+  await using served = new Served();
+  assertEquals(served.clients.ringBytes, 0);
+  using dana = await served.login("Dana");
+  await dana.send({ type: "msg", text: "x" });
+  await dana.line();
+  assertEquals(served.clients.ringBytes, BLOCK_BYTES);
+  await dana.send({ type: "quit" });
+  await dana.rest();
+  await until("it is over", () => served.clients.count === 0);
+  assertEquals(served.clients.ringBytes, 0);
+});
