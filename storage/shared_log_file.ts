@@ -179,7 +179,8 @@ export class SharedLogFile {
     const sizeBytes = this.#settleEnd();
     let text = "";
     let seq = this.#lastSeq;
-    let unitsLeft = BATCH_BYTES_MAX / BYTES_PER_UNIT_MAX;
+    let unitsLeft = Math.min(BATCH_BYTES_MAX, this.#options.fileBytesMax) /
+      BYTES_PER_UNIT_MAX;
     for (let at = first; at < rests.length; at++) {
       unitsLeft -= rests[at].length + NUMBER_BYTES_MAX;
       if (unitsLeft < 0 && at > first) break;

@@ -27,6 +27,7 @@ const WINDOWS: readonly number[] = [
 ];
 
 const NEWLINE = 10;
+const BRACE = 0x7b;
 const decoder = new TextDecoder();
 
 /**
@@ -86,16 +87,18 @@ function tailOf(bytes: Uint8Array, start: number): LogTail | undefined {
     const begin = end === 1 ? 0 : bytes.lastIndexOf(NEWLINE, end - 2) + 1;
     // It may begin before the window.
     if (begin === 0 && start > 0) return undefined;
-    const { line } = readLogLine(
-      decoder.decode(bytes.subarray(begin, end - 1)),
-    );
-    if (line !== undefined) {
-      return { ...ends, lastSeq: line.seq, foreignLines };
-    }
+    const lastSeq = seqOf(bytes.subarray(begin, end - 1));
+    if (lastSeq !== undefined) return { ...ends, lastSeq, foreignLines };
     foreignLines += 1;
     end = begin;
   }
   return start > 0 ? undefined : { ...ends, lastSeq: undefined, foreignLines };
+}
+
+function seqOf(line: Uint8Array): number | undefined {
+  // Megabytes of something else are quickly told apart.
+  if (line[0] !== BRACE) return undefined;
+  return readLogLine(decoder.decode(line)).line?.seq;
 }
 
 /**
