@@ -68,7 +68,7 @@ export const ROLES: readonly Role[] = [
       "--allow-write",
       // Its name; what address others reach it at, and where to ask for them.
       "--allow-sys=hostname,networkInterfaces",
-      "--allow-env=SKEIN_*",
+      "--allow-env=SKEIN_*,HOSTNAME",
     ],
   },
   {

@@ -305,7 +305,8 @@ class MeshNode {
     { level, text, fields }: Extract<MeshEffect, { kind: "report" }>,
   ): void {
     if (level === "debug") return this.#opened.log.debug(text, fields);
-    this.#reports.say(level, text, {
+    // News of a kind come again: a server is down, and up, and down.
+    this.#reports.say(level, level === "info" ? "news" : text, {
       message: text,
       ...fields !== undefined && { fields },
     });
@@ -406,8 +407,9 @@ function openDoor(
 ): Door {
   const { cluster, key, peerTimeoutMs, clientsFrom, mayMovePort } = settings;
   const incarnation = drawIncarnation();
+  const hostname = Deno.env.get("HOSTNAME") || Deno.hostname();
   const listen = (address: Address): Door => {
-    const id = settings.id ?? defaultMeshId(Deno.hostname(), address.port);
+    const id = settings.id ?? defaultMeshId(hostname, address.port);
     const self: Identity = { cluster, role: "mesh", id, incarnation };
     const greeting = (accepts: Greeting["accepts"]): Greeting => ({
       ...{ self, accepts },

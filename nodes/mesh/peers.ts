@@ -170,12 +170,6 @@ export class Peers {
     const standing = this.#drop(id);
     if (standing === undefined) return;
     const { link } = standing;
-    if (error !== undefined) {
-      this.#said.say("warn", `closed ${link.peer.id}`, {
-        message: `Ended the link with server ${link.peer.id}: ${error.message}`,
-        fields: { code: error.code, address: link.label },
-      });
-    }
     void link.close(error);
     this.#missing(
       link.peer.id,
@@ -264,6 +258,7 @@ export class Peers {
       target.linkedSinceMs = performance.now();
     }
     this.#said.forget(peer.id);
+    this.#said.forget(`lost ${peer.id}`);
     void this.#serve(id, link);
     this.#options.input({
       kind: "link-up",
@@ -316,15 +311,16 @@ export class Peers {
     }
   }
 
-  /** A mistake is worth a word of its own; that a server has gone the core says. */
   #sayLost(link: FrameLink, error: WireError): void {
-    const isMistake = error.outcome === "definite";
-    if (!isMistake) return;
+    const { id } = link.peer;
     const isTheirs = error instanceof PeerError;
-    this.#said.say("warn", `lost ${link.peer.id}`, {
+    const isMistake = error.outcome === "definite";
+    this.#said.say(isMistake ? "warn" : "info", `lost ${id}`, {
       message: isTheirs
-        ? `Server ${link.peer.id} has ended the link: ${error.message}`
-        : `Ended the link with server ${link.peer.id}: ${error.message}`,
+        ? `Server ${id} has ended the link: ${error.message}`
+        : isMistake
+        ? `Ended the link with server ${id}: ${error.message}`
+        : `Lost the link with server ${id}: ${error.message}`,
       fields: { code: error.code, address: link.label },
     });
   }

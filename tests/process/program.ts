@@ -28,7 +28,7 @@ const FROM_CHECKOUT = {
     "--allow-read",
     "--allow-write",
     "--allow-sys=hostname,networkInterfaces",
-    "--allow-env=SKEIN_*",
+    "--allow-env=SKEIN_*,HOSTNAME",
     MAIN,
     "mesh",
   ],
