@@ -31,6 +31,8 @@ export interface MeshFleetOptions {
   >;
   /** Whether each server has a log of its own, as on machines of their own. */
   readonly hasOwnLogs?: boolean;
+  /** Where logs are, if not in the fleet's folder. */
+  readonly logFolder?: string;
 }
 
 /** Servers and files of one test; all are gone when it is disposed of. */
@@ -104,9 +106,8 @@ export class MeshFleet implements AsyncDisposable {
 
   /** Where the log is; of one server, if each has its own. */
   logPath(id = "shared"): string {
-    return `${this.folder}/logs/${
-      this.#options.hasOwnLogs === true ? `${id}.log` : "chat.log"
-    }`;
+    const { hasOwnLogs, logFolder = `${this.folder}/logs` } = this.#options;
+    return `${logFolder}/${hasOwnLogs === true ? `${id}.log` : "chat.log"}`;
   }
 
   /** All whole lines of the log, as they are. */
