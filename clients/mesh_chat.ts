@@ -337,13 +337,21 @@ export class MeshChatter {
     if (!this.#shows) return this.#logNotice(answer);
     if (this.#options.flags.json) return this.#printJson(answer);
     const isWritten = answer.type === "msg" || answer.type === "dm";
-    // One's own words stand where they were typed.
-    if (isWritten && answer.from === this.#user) return;
+    if (this.#isOwn(answer)) return;
     for (const line of answerLines(answer, clockTime)) {
       if (isWritten) this.#print(line);
       else if (answer.type === "error") this.#complain(line);
       else this.#say(answer.type === "system" ? line : dim(line));
     }
+  }
+
+  /** One's own words stand where they were typed; and who one is, one knows. */
+  #isOwn(answer: ToClient): boolean {
+    if (answer.type === "msg" || answer.type === "dm") {
+      return answer.from === this.#user;
+    }
+    return answer.type === "presence" && answer.event !== "rename" &&
+      answer.name === this.#user;
   }
 
   /** At the end of a pipe nobody reads messages, but what went wrong is told. */

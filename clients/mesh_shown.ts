@@ -165,7 +165,7 @@ export function serverLines(status: MeshStatus): string[] {
   const rows = status.servers.map((server) => [
     server.id === status.server ? `${server.id} (asked)` : server.id,
     stateOf(server),
-    String(server.clients),
+    server.up ? String(server.clients) : "-",
     server.address ?? "-",
   ]);
   return tableLines(SERVER_COLUMNS, rows).map(escapeText);
