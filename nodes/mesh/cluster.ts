@@ -451,7 +451,12 @@ function checkBelow(number: number): void {
   );
 }
 
-/** The higher version counts, then the higher id: a last-writer-wins register. */
+/**
+ * The higher version counts, then the higher id: a last-writer-wins register.
+ * A server that was started anew may have used a version twice: then the names
+ * decide, so that all decide alike.
+ */
 function isLater(a: TopologyChoice, b: TopologyChoice): boolean {
-  return a.version > b.version || a.version === b.version && a.by > b.by;
+  if (a.version !== b.version) return a.version > b.version;
+  return a.by === b.by ? a.topology > b.topology : a.by > b.by;
 }

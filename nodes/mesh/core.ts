@@ -58,6 +58,7 @@ export class MeshCore implements Core<MeshInput, MeshEffect>, MeshView {
     });
     this.#repairs = new Repairs({
       ...{ context, servers, links, relay: this.#relay },
+      isLinked: (peer) => this.#cluster.isLinked(peer),
       replaced: (server, missed) => this.#replaced(server, missed),
     });
     this.#desk = new ClientDesk({
@@ -124,15 +125,15 @@ export class MeshCore implements Core<MeshInput, MeshEffect>, MeshView {
     return this.#context.counters;
   }
 
-  /** Who and what this server holds of others; for the operator and for tests. */
-  get holdings() {
-    let recent = 0;
-    let early = 0;
-    for (const { stream } of this.#servers) {
-      recent += stream.recent.count;
-      early += stream.early.count;
-    }
-    return { servers: this.#servers.count, recent, early };
+  /** What is held of each server that is known, for the operator; by id. */
+  get streams() {
+    return [...this.#servers].map(({ id, generation, isUp, stream }) => ({
+      ...{ id, generation, isUp, isMet: stream.isMet, n: stream.n },
+      users: stream.presence.count,
+      recent: stream.recent.count,
+      recentBytes: stream.recent.bytes,
+      early: stream.early.count,
+    })).sort((a, b) => a.id < b.id ? -1 : 1);
   }
 
   // Inputs

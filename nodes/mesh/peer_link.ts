@@ -77,8 +77,10 @@ export class PeerLink {
     this.#states.set(id, { generation, version });
   }
 
-  hasTopology({ version, by }: TopologyChoice): boolean {
-    return this.#topology?.version === version && this.#topology.by === by;
+  hasTopology({ topology, version, by }: TopologyChoice): boolean {
+    const told = this.#topology;
+    return told?.version === version && told.by === by &&
+      told.topology === topology;
   }
 
   toldTopology(choice: TopologyChoice): void {

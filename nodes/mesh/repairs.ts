@@ -1,6 +1,8 @@
 /** What was lost on the way is asked for, and given to who asks. */
 
+import type { LinkId } from "../../protocol/core.ts";
 import { WireError } from "../../protocol/errors.ts";
+import type { NodeId } from "../../protocol/ids.ts";
 import type {
   Origin,
   PeerMessage,
@@ -10,13 +12,19 @@ import type {
 import { relayedBytes } from "../../protocol/mesh_peer_codec.ts";
 import type { MeshContext } from "./context.ts";
 import type { KnownServer, KnownServers } from "./known_servers.ts";
-import type { PeerLink } from "./peer_link.ts";
+import type { PeerLink, PresenceParts } from "./peer_link.ts";
 import { USERS_PER_SERVER_MAX } from "./presence.ts";
 import type { Relay } from "./relay.ts";
-import type { Stream } from "./stream.ts";
+import type { OpenAsk, Stream } from "./stream.ts";
 
 /** Bytes of events in one answer; fits a frame, so that its end is seen. */
 export const ANSWER_BYTES_MAX = 200_000;
+
+/**
+ * How long events that no neighbour has kept are waited for: their origin has
+ * them, and may be linked again.
+ */
+export const LACK_WAIT_MS = 5_000;
 
 /** Bytes of users in one part of a presence, by the longest they can be as JSON. */
 const PART_BYTES_MAX = 200_000;
@@ -29,6 +37,8 @@ export interface RepairParts {
   readonly servers: KnownServers;
   readonly relay: Relay;
   links(): Iterable<PeerLink>;
+  /** Whether a link to it stands, greeted or not. */
+  isLinked(peer: NodeId): boolean;
   /** Who is present at a server was replaced; so many messages were not got. */
   replaced(server: KnownServer, missed: number): void;
 }
@@ -78,6 +88,7 @@ export class Repairs {
       if (ask.link !== from.link || ask.after === undefined) continue;
       if (n !== ask.after + 1) continue;
       server.stream.ask = undefined;
+      server.stream.offers.clear();
       this.askNow(server);
     }
   }
@@ -86,6 +97,7 @@ export class Repairs {
   linkDown(link: PeerLink): void {
     for (const server of this.#parts.servers) {
       const { stream } = server;
+      stream.offers.delete(link.link);
       if (stream.ask?.link !== link.link) continue;
       stream.ask = undefined;
       this.askNow(server);
@@ -111,29 +123,43 @@ export class Repairs {
     this.#ask(stream, ask.link);
   }
 
-  #ask(stream: Stream, notOver?: number): void {
+  #ask(stream: Stream, notOver?: LinkId): void {
     if (stream.ask !== undefined) return;
-    const { context, links } = this.#parts;
-    const { origin, isMet } = stream;
+    const { origin } = stream;
     let best: PeerLink | undefined;
-    for (const link of links()) {
-      const n = link.heardOf(origin);
-      if (n === undefined || isMet && n <= stream.n) continue;
-      // The origin itself before others, and anybody before who did not answer.
-      const rank = (one: PeerLink | undefined) =>
-        one === undefined
-          ? 0
-          : one.link === notOver
-          ? 1
-          : one.peer === origin.id
-          ? 3
-          : 2;
-      if (rank(link) > rank(best)) best = link;
+    // Anybody before who did not answer, the origin itself before others.
+    const rank = ({ link, peer }: PeerLink) =>
+      link === notOver ? 1 : peer === origin.id ? 3 : 2;
+    const able = this.#able(stream);
+    for (const link of able) {
+      if ((stream.offers.get(link.link) ?? 0) > stream.n) continue;
+      if (best === undefined || rank(link) > rank(best)) best = link;
     }
-    if (best === undefined) return;
-    const after = isMet ? stream.n : undefined;
+    if (best !== undefined) return this.#askOver(best, stream, false);
+    // Nobody has all: who lacks least.
+    const lack = ({ link }: PeerLink) => stream.offers.get(link) ?? Infinity;
+    for (const link of able) {
+      if (best === undefined || lack(link) < lack(best)) best = link;
+    }
+    if (best !== undefined) this.#askOver(best, stream, true);
+  }
+
+  /** Neighbours that have more of it, or know at least who is present. */
+  #able({ origin, isMet, n }: Stream): PeerLink[] {
+    const able: PeerLink[] = [];
+    for (const link of this.#parts.links()) {
+      const heard = link.heardOf(origin);
+      if (heard !== undefined && (!isMet || heard > n)) able.push(link);
+    }
+    return able;
+  }
+
+  #askOver(best: PeerLink, stream: Stream, isFinal: boolean): void {
+    const { context } = this.#parts;
+    const { origin } = stream;
+    const after = stream.isMet ? stream.n : undefined;
     stream.ask = {
-      ...{ link: best.link, after },
+      ...{ link: best.link, after, isFinal },
       untilMs: context.nowMs + context.options.timing.askMs,
     };
     context.emit({
@@ -254,11 +280,42 @@ export class Repairs {
       return;
     }
     server.stream.ask = undefined;
-    // It may have been met at its first event meanwhile: then none is missed.
-    if (ask.after !== undefined || !server.stream.isMet) {
+    if (this.#mayReplace(server.stream, parts, { from, ask })) {
+      server.stream.offers.clear();
       this.#replace(server, parts);
     }
     this.askNow(server);
+  }
+
+  /** Whether what an answer says is taken in place of events that are gone. */
+  #mayReplace(
+    stream: Stream,
+    { n }: PresenceParts,
+    { from, ask }: { from: PeerLink; ask: OpenAsk },
+  ): boolean {
+    if (!stream.isMet) return true;
+    // It was met at its first event meanwhile: then none is missed.
+    if (ask.after === undefined) return false;
+    if (ask.after !== stream.n) {
+      // Others brought some meanwhile; they may bring the rest.
+      stream.offers.clear();
+      return false;
+    }
+    const { origin, offers } = stream;
+    const { nowMs, options } = this.#parts.context;
+    if (offers.size === 0) stream.offeredMs = nowMs;
+    offers.set(from.link, n);
+    // Nobody has more of its events than the origin.
+    if (from.peer === origin.id) return true;
+    const able = this.#able(stream);
+    if (!able.every(({ link }) => offers.has(link))) return false;
+    const isLeast = n <= Math.min(...offers.values());
+    if (!ask.isFinal && !isLeast) return false;
+    const isOver = nowMs - stream.offeredMs >= LACK_WAIT_MS;
+    if (isOver && !this.#parts.isLinked(origin.id)) return true;
+    // The same question again, but not at once.
+    stream.ask = { ...ask, untilMs: nowMs + options.timing.askMs };
+    return false;
   }
 
   #replace(

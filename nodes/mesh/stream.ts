@@ -13,6 +13,8 @@ export interface OpenAsk {
   /** As in the question. */
   readonly after: number | undefined;
   readonly untilMs: number;
+  /** Nobody has more to offer: whatever comes is taken. */
+  readonly isFinal: boolean;
 }
 
 export class Stream {
@@ -32,6 +34,13 @@ export class Stream {
   readonly early = new EarlyEvents();
   readonly presence = new Presence();
   ask: OpenAsk | undefined;
+  /**
+   * Neighbours that have not kept what comes next, and the number after which
+   * they have: only when all who could are among them something is missed.
+   */
+  readonly offers = new Map<LinkId, number>();
+  /** Monotonic: when the first of these offers came. */
+  offeredMs = 0;
   /** What some neighbour had at the last beat. */
   wantedN = 0;
 

@@ -20,6 +20,7 @@ export type Simulation = (
 const LOADERS: Readonly<Record<string, () => Promise<Simulation>>> = {
   chain: async () => (await import("./chain_world.ts")).runChain,
   chat: async () => (await import("./chat_world.ts")).runChat,
+  mesh: async () => (await import("./mesh_world.ts")).runMesh,
   discovery: async () => (await import("./discovery_world.ts")).runDiscovery,
 };
 
