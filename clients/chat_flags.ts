@@ -125,7 +125,7 @@ export const chatFlagTable = {
 } as const satisfies FlagTable;
 
 /**
- * Reads what `skein chat` was started with: flags, or `HOST PORT NAME`, which
+ * Reads what `skein chat` was started with: flags, or `HOST PORT [NAME]`, which
  * is a mesh server, before them.
  *
  * @throws {FlagsExit} For help, and for a wrong flag.
@@ -188,16 +188,19 @@ export function parseChatClientFlags(
   };
 }
 
-/** `HOST PORT NAME` as flags; anything else stays as it is. */
+/** `HOST PORT [NAME]` as flags; anything else stays as it is. */
 function withoutWords(args: readonly string[]): readonly string[] {
-  const [host, port, name, ...rest] = args;
-  const isWords = name !== undefined && /^\d+$/.test(port) &&
-    [host, name].every((word) => word !== "" && !word.startsWith("-"));
-  if (!isWords) return args;
+  const isWord = (word: string) => word !== "" && !word.startsWith("-");
+  const [host = "", port = "", name = "", ...rest] = args;
+  if (!isWord(host) || !/^\d+$/.test(port)) return args;
   // An IPv6 address needs its brackets before a port.
   const bare = host.replace(/^\[(.*)\]$/, "$1");
   const address = formatAddress({ host: bare, port: Number(port) });
-  return ["--service", "mesh", "-c", address, "-u", name, ...rest];
+  const where = ["--service", "mesh", "-c", address];
+  // Whoever says no name is asked for it.
+  return isWord(name)
+    ? [...where, "-u", name, ...rest]
+    : [...where, ...args.slice(2)];
 }
 
 function readPassword(

@@ -109,7 +109,8 @@ Deno.test("chat flags: a host, a port and a name are a mesh server, and more fla
   assertEquals(mesh("::1", "[::1] 5001 Dana"), false);
   assert(refusal("lab 99999 Dana").includes("65535"));
   assert(refusal("lab 5001 a/b").includes("Cannot take a name"));
-  assert(refusal("lab 5001").includes('Unexpected "lab"'));
+  assertEquals(parse("lab 5001 -q").user, undefined);
+  assert(refusal("lab").includes('Unexpected "lab"'));
   assert(refusal("lab 5001 Dana -u Ann").includes("given twice"));
 });
 

@@ -153,6 +153,38 @@ Deno.test("skein chat at a mesh: it goes where a server that is emptied tells it
   assertEquals(b.texts, ["hi"]);
 });
 
+Deno.test("skein chat at a mesh: Ctrl-C ends one that waits for nothing with 0, and one that waits after it was told", async () => {
+  using server = new ScriptedMesh();
+  await using idle = running(...seedForm(server));
+  await idle.feed(encode("/who\n"));
+  await idle.until("it is there", () => idle.outputBytes > 0);
+  idle.signal("SIGINT");
+  assertEquals((await idle.ended()).code, 0);
+  server.script.isSilent = true;
+  await using waiting = running(...seedForm(server));
+  await waiting.feed(encode("hi\n"));
+  await until("it is sent", () => server.texts.length === 1);
+  waiting.signal("SIGINT");
+  await waiting.line(/Waiting for 1 request under way/);
+  await server.push({ type: "ok", id: 3, n: 1 });
+  assertEquals((await waiting.ended()).code, 0);
+});
+
+Deno.test("skein chat at a mesh: it gives up after --timeout, whether nobody answers or nothing is acknowledged", async () => {
+  const late = ["--timeout", "600ms"];
+  using silent = new ScriptedMesh({ isSilent: true });
+  const sent = await skein("hi\n", ...seedForm(silent), ...late);
+  assertEquals(sent.code, 1);
+  assertStringIncludes(sent.log.join(), "Giving up: nothing was acknowledged");
+  using gone = new ScriptedMesh();
+  gone[Symbol.dispose]();
+  for (const args of [seedForm(gone), ["chat", "-c", gone.where, "-u", "D"]]) {
+    const none = await skein("hi\n", ...args, ...late);
+    assertEquals(none.code, 1);
+    assertStringIncludes(none.log.join(), "connection refused; still trying");
+  }
+});
+
 Deno.test("skein topology: shows and switches, with the word at either end", async () => {
   using server = new ScriptedMesh();
   const at = ["-c", server.where];
