@@ -5,8 +5,8 @@ import { causeText, StorageError } from "./errors.ts";
 import { type FileNews, SharedLogFile } from "./shared_log_file.ts";
 import { ROTATED_NUMBER_MAX } from "./shared_log_files.ts";
 import {
-  formatRest,
   LINE_START,
+  LineFormatter,
   LOG_LINE_BYTES_MAX,
   type SharedLogEntry,
 } from "./shared_log_line.ts";
@@ -116,6 +116,7 @@ export class SharedLog {
   readonly #counters: SharedLogCounters;
   readonly #options: SharedLogOptions & { readonly queueBytesMax: number };
   readonly #file: SharedLogFile;
+  readonly #formatter: LineFormatter;
   /** Lines without their numbers; those before `#first` are written. */
   #queue: string[] = [];
   #first = 0;
@@ -143,6 +144,7 @@ export class SharedLog {
       writeFailures: 0,
     };
     this.counters = this.#counters;
+    this.#formatter = new LineFormatter(options.server);
     const filesMax = options.filesMax ?? FILES_MAX;
     if (filesMax < 1 || filesMax > ROTATED_NUMBER_MAX) {
       throw new RangeError(
@@ -198,7 +200,7 @@ export class SharedLog {
    * @throws {RangeError} The entry takes more than {@linkcode LOG_LINE_BYTES_MAX}.
    */
   append(entry: SharedLogEntry): void {
-    const rest = formatRest(this.#options.server, entry);
+    const rest = this.#formatter.formatRest(entry);
     const bytesMax = LOG_LINE_BYTES_MAX - LINE_START.length - 16;
     if (rest.length * 3 > bytesMax && byteLength(rest) > bytesMax) {
       throw new RangeError(

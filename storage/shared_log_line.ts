@@ -50,30 +50,67 @@ const TIME = /^\d{4,6}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const UNSAFE = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f]/;
 const UNSAFE_ALL = new RegExp(UNSAFE, "g");
 
-let stampMs = NaN;
-let stamp = "";
+// What JSON has between its quotes as it is: most texts, told more quickly than
+// they are written and looked through.
+const PLAIN = /^[ !#-[\]-~]*$/;
+
+/** Names that are kept as JSON; when there are more it begins anew. */
+const NAMES_MAX = 1_000;
 
 /**
- * An entry as it will be in the file but for its number, which it gets under
- * the lock: `,"time":` to the newline.
- *
- * @throws {RangeError} The time is none.
+ * Writes entries as they will be in the file but for their numbers, which they
+ * get under the lock. Of a busy log most entries have the millisecond and type
+ * of the one before, and few names.
  */
-export function formatRest(server: string, entry: SharedLogEntry): string {
-  // Many entries have the same millisecond, and a date is dear to write.
-  if (entry.timeMs !== stampMs) {
-    stamp = new Date(entry.timeMs).toISOString();
-    stampMs = entry.timeMs;
+export class LineFormatter {
+  readonly #server: string;
+  readonly #names = new Map<string, string>();
+  #timeMs = NaN;
+  #type = "";
+  #head = "";
+
+  constructor(server: string) {
+    this.#server = quoted(server);
   }
-  let rest = `,"time":"${stamp}","server":${JSON.stringify(server)},"type":${
-    JSON.stringify(entry.type)
-  }`;
-  if (entry.from !== undefined) rest += `,"from":${JSON.stringify(entry.from)}`;
-  if (entry.room !== undefined) rest += `,"room":${JSON.stringify(entry.room)}`;
-  if (entry.to !== undefined) rest += `,"to":${JSON.stringify(entry.to)}`;
-  if (entry.text !== undefined) rest += `,"text":${JSON.stringify(entry.text)}`;
-  if (UNSAFE.test(rest)) rest = rest.replace(UNSAFE_ALL, escapeUnicode);
-  return `${rest}}\n`;
+
+  /**
+   * What is behind the number: `,"time":` to the newline.
+   *
+   * @throws {RangeError} The time is none.
+   */
+  formatRest(entry: SharedLogEntry): string {
+    const { type, timeMs, from, room, to, text } = entry;
+    if (timeMs !== this.#timeMs || type !== this.#type) {
+      const time = new Date(timeMs).toISOString();
+      this.#head = `,"time":"${time}","server":${this.#server},"type":${
+        quoted(type)
+      }`;
+      this.#timeMs = timeMs;
+      this.#type = type;
+    }
+    let rest = this.#head;
+    if (from !== undefined) rest += `,"from":${this.#name(from)}`;
+    if (room !== undefined) rest += `,"room":${this.#name(room)}`;
+    if (to !== undefined) rest += `,"to":${this.#name(to)}`;
+    if (text !== undefined) rest += `,"text":${quoted(text)}`;
+    return `${rest}}\n`;
+  }
+
+  #name(name: string): string {
+    const known = this.#names.get(name);
+    if (known !== undefined) return known;
+    if (this.#names.size >= NAMES_MAX) this.#names.clear();
+    const json = quoted(name);
+    this.#names.set(name, json);
+    return json;
+  }
+}
+
+/** A text as JSON in which nothing can end a line or be an order to a terminal. */
+function quoted(text: string): string {
+  if (PLAIN.test(text)) return `"${text}"`;
+  const json = JSON.stringify(text);
+  return UNSAFE.test(json) ? json.replace(UNSAFE_ALL, escapeUnicode) : json;
 }
 
 /** A line, or what is wrong with it. */
