@@ -1,4 +1,4 @@
-/** `bench mesh`: Skein's mesh beside ngircd, mosquitto and NATS core. */
+/** `bench mesh`: Skein's mesh beside ngircd, mosquitto and NATS core, its log beside others. */
 
 import {
   defaultFlag,
@@ -14,7 +14,7 @@ import { untilStopped } from "./until_stopped.ts";
 
 /** What `bench mesh` is, in a sentence. */
 export const MESH_BENCH_ABOUT =
-  "Messages to many clients: Skein beside ngircd, mosquitto and NATS core.";
+  "Messages to many clients beside ngircd, mosquitto and NATS; the shared log.";
 
 /** A look, in less than a minute. */
 const QUICK = { seconds: 0.5, rounds: 1 };
@@ -52,7 +52,7 @@ export async function benchMesh(args: readonly string[]): Promise<number> {
   const { values } = orExit(() =>
     parseFlags(table, {
       program: "bench mesh",
-      about: `${MESH_BENCH_ABOUT} Takes some three minutes.`,
+      about: `${MESH_BENCH_ABOUT} Takes some four minutes.`,
       examples: [
         ["deno task bench mesh", "all of it"],
         ["deno task bench mesh --quick", "a quick look"],

@@ -5,6 +5,7 @@ import type { Workbench } from "../workbench.ts";
 import type { FanOutResult, Section } from "./figures.ts";
 import { Generator, TEXT_BYTES, WINDOW_MESSAGES } from "./generator.ts";
 import { describeSection, describeTargets, targetsOf } from "./report.ts";
+import { describeSharedLog, measureSharedLog } from "./shared_log.ts";
 import {
   PEERS,
   type Server,
@@ -56,10 +57,15 @@ export class MeshBench {
     say(facts);
     const sections = await this.#fanOut(systems);
     for (const section of sections) say(describeSection(section));
-    const targets = targetsOf(sections);
+    const sharedLog = await measureSharedLog(this.#bench, {
+      seconds: this.#options.seconds,
+      rounds: this.#options.rounds,
+    });
+    say(describeSharedLog(sharedLog));
+    const targets = targetsOf({ sections, sharedLog });
     say(describeTargets(targets));
     if (this.#problems.length > 0) say(["Problems", "", ...this.#problems]);
-    this.#write({ date, facts, sections, targets });
+    this.#write({ date, facts, sections, sharedLog, targets });
   }
 
   #facts(date: string, systems: readonly System[]): string[] {

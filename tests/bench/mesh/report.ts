@@ -10,7 +10,18 @@ import {
   rowOf,
   type Section,
 } from "./figures.ts";
+import {
+  SHARED_LOG_RATIO_TARGET,
+  type SharedLogFigures,
+  sharedLogRatio,
+} from "./shared_log.ts";
 import { MOSQUITTO, NATS, NGIRCD, SKEIN } from "./systems.ts";
+
+/** All that was measured. */
+export interface Results {
+  readonly sections: readonly Section[];
+  readonly sharedLog: SharedLogFigures;
+}
 
 /** What is to be reached, and what was. */
 export interface Target {
@@ -67,13 +78,14 @@ export function describeSection(section: Section): string[] {
 }
 
 /** What the project wants to reach, next to what this run reached. */
-export function targetsOf(sections: readonly Section[]): Target[] {
+export function targetsOf({ sections, sharedLog }: Results): Target[] {
   const section = sections.find(({ subscribers }) =>
     subscribers === TARGET_SUBSCRIBERS
   );
   return [
     ratioTarget(section, { base: NATS, atLeast: 2 }),
     ratioTarget(section, { base: NGIRCD, atLeast: 10 }),
+    sharedLogTarget(sharedLogRatio(sharedLog)?.median),
   ];
 }
 
@@ -104,6 +116,17 @@ function ratioTarget(
     wanted: `at least ${atLeast} x ${base}`,
     reached: ratio === undefined ? "-" : `${factor(ratio.median)} x`,
     isReached: ratio === undefined ? undefined : ratio.median >= atLeast,
+  };
+}
+
+function sharedLogTarget(ratio: number | undefined): Target {
+  return {
+    about: "lines a second into the shared log, 4 processes",
+    wanted: `at least ${SHARED_LOG_RATIO_TARGET} x flock per line in C`,
+    reached: ratio === undefined ? "-" : `${factor(ratio)} x`,
+    isReached: ratio === undefined
+      ? undefined
+      : ratio >= SHARED_LOG_RATIO_TARGET,
   };
 }
 

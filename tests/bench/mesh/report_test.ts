@@ -8,6 +8,7 @@ import {
   type Section,
 } from "./figures.ts";
 import { describeSection, describeTargets, targetsOf } from "./report.ts";
+import type { SharedLogFigures } from "./shared_log.ts";
 
 function row(system: string, rates: readonly number[]): Row {
   const results = rates.map((rate): FanOutResult => ({
@@ -25,6 +26,16 @@ function row(system: string, rates: readonly number[]): Row {
   }));
   return { system, results };
 }
+
+const sharedLog: SharedLogFigures = {
+  rows: [
+    { name: "Skein", linesPerSecond: [400, 500, 700] },
+    { name: "flock per line, C", linesPerSecond: [100, 100, 100] },
+  ],
+  logged: undefined,
+  unlogged: undefined,
+  problems: [],
+};
 
 const section: Section = {
   subscribers: 100,
@@ -65,18 +76,20 @@ Deno.test("report: a table names every row, also beside one that is left out", (
 
 Deno.test("report: targets are reached, missed or not measured", () => {
   const reached = (sections: readonly Section[]) =>
-    targetsOf(sections).map(({ isReached }) => isReached);
-  assertEquals(reached([section]), [true, true]);
+    targetsOf({ sections, sharedLog }).map(({ isReached }) => isReached);
+  assertEquals(reached([section]), [true, true, true]);
   const slow = {
     ...section,
     rows: [...section.rows.slice(0, 2), row("Skein", [1, 1, 1])],
   };
-  assertEquals(reached([slow]), [false, false]);
+  assertEquals(reached([slow]), [false, false, true]);
   assertEquals(reached([{ ...section, subscribers: 1_000 }]), [
     undefined,
     undefined,
+    true,
   ]);
-  const text = describeTargets(targetsOf([section])).join("\n");
+  const text = describeTargets(targetsOf({ sections: [section], sharedLog }))
+    .join("\n");
   assertStringIncludes(text, "at least 2 x NATS core");
   assertStringIncludes(text, "4.40 x");
 });
