@@ -304,6 +304,12 @@ export class MeshChatter {
   }
 
   #command(command: MeshCommand): void {
+    // A pipe is read no further instead: only the rest of a block comes here.
+    if (this.#terminal !== undefined && !this.#core.hasRoom) {
+      return this.#print(
+        "Too many lines wait for a server; this one is not kept",
+      );
+    }
     if (this.#core.openCount === 0) this.#progressMs = performance.now();
     this.#step({ kind: "command", command });
   }

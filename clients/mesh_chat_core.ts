@@ -5,11 +5,7 @@ import type { Core } from "../protocol/core.ts";
 import { WIRE_CODES, type WireCode } from "../protocol/errors.ts";
 import type { MeshStatus, Notice, ToClient } from "../protocol/mesh.ts";
 import type { ChatProblem } from "./chat_contract.ts";
-import type {
-  MeshChatEffect,
-  MeshChatInput,
-  MeshCommand,
-} from "./mesh_chat_contract.ts";
+import type { MeshChatEffect, MeshChatInput } from "./mesh_chat_contract.ts";
 import { MeshOutbox } from "./mesh_outbox.ts";
 import { byLoad, MeshTargets } from "./mesh_targets.ts";
 
@@ -106,6 +102,11 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
     return this.#outbox.size;
   }
 
+  /** Whether a line more may be kept; else whoever types is told. */
+  get hasRoom(): boolean {
+    return this.#outbox.hasRoom;
+  }
+
   /** Whether it is logged in just now. */
   get isReady(): boolean {
     return this.#phase === "ready";
@@ -156,7 +157,7 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
         this.#heardMs = this.#nowMs;
         return this.#take(input.answer);
       case "command":
-        return this.#command(input.command);
+        return this.#outbox.add(input.command);
       case "more":
         this.#wantsInput = false;
         return;
@@ -416,17 +417,6 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
     this.#partUntilMs = this.#nowMs + MOVE_WAIT_MS;
   }
 
-  // What somebody wants
-
-  #command(command: MeshCommand): void {
-    if (this.#outbox.add(command) === "kept") return;
-    this.#effects.push({
-      kind: "result",
-      command,
-      result: { kind: "refused", problem: FULL },
-    });
-  }
-
   // What follows from each step
 
   #goOn(): void {
@@ -519,11 +509,6 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
 const EMPTIED: ChatProblem = {
   code: "draining",
   text: "Every server that answers is being emptied",
-};
-
-const FULL: ChatProblem = {
-  code: "busy",
-  text: "Too many lines wait for a server already",
 };
 
 const SILENT: ChatProblem = {

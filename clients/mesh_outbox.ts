@@ -10,7 +10,7 @@ import type {
 /** Commands sent and not answered. */
 const SENT_MAX = 64;
 
-/** Commands and characters kept; beyond it no more input is read. */
+/** Commands and characters kept; beyond it no more input is read, but for the rest of a block. */
 const COMMANDS_MAX = 1_024;
 const CHARACTERS_MAX = 4_194_304;
 
@@ -30,6 +30,7 @@ export interface Settled {
 export class MeshOutbox {
   #kept: Kept[] = [];
   #characters = 0;
+  #sentCount = 0;
 
   /** Commands without a result. */
   get size(): number {
@@ -38,10 +39,7 @@ export class MeshOutbox {
 
   /** Commands sent and not answered. */
   get sentCount(): number {
-    return this.#kept.reduce(
-      (count, { id }) => id === undefined ? count : count + 1,
-      0,
-    );
+    return this.#sentCount;
   }
 
   get hasRoom(): boolean {
@@ -49,23 +47,19 @@ export class MeshOutbox {
       this.#characters < CHARACTERS_MAX;
   }
 
-  /** Keeps a command, or says that there are too many. */
-  add(command: MeshCommand): "kept" | "full" {
-    if (!this.hasRoom) return "full";
+  add(command: MeshCommand): void {
     this.#kept.push({ command, id: undefined });
     this.#characters += sizeOf(command);
-    return "kept";
   }
 
   /** The lines to send now; as many as may wait for their answers. */
   take(nextId: () => number): string {
     let lines = "";
-    let sent = this.sentCount;
     for (const kept of this.#kept) {
-      if (sent >= SENT_MAX) break;
+      if (this.#sentCount >= SENT_MAX) break;
       if (kept.id !== undefined) continue;
       kept.id = nextId();
-      sent += 1;
+      this.#sentCount += 1;
       lines += `${
         JSON.stringify({ ...requestOf(kept.command), id: kept.id })
       }\n`;
@@ -79,6 +73,7 @@ export class MeshOutbox {
     if (at < 0) return undefined;
     const [{ command }] = this.#kept.splice(at, 1);
     this.#characters -= sizeOf(command);
+    this.#sentCount -= 1;
     return { command, result: resultOf(answer) };
   }
 
@@ -90,6 +85,7 @@ export class MeshOutbox {
    */
   linkDown(): readonly MeshWritten[] {
     const unknown: MeshWritten[] = [];
+    this.#sentCount = 0;
     this.#kept = this.#kept.filter((kept) => {
       const { command, id } = kept;
       if (id === undefined) return true;

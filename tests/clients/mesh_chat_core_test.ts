@@ -341,10 +341,19 @@ Deno.test("mesh chat core: a server that throws out at once is not asked in a ti
   assertEquals(driven.took().at(-1), "ask a 0");
 });
 
-Deno.test("mesh chat core: beyond its bound of lines it says so", () => {
+Deno.test("mesh chat core: beyond its bound of lines it wants no more, and says so to whoever asks", () => {
   const driven = new Driven("a").ready().lose();
-  for (let i = 0; i < 1_024; i++) driven.say("x");
-  driven.took();
-  assertEquals(driven.say("x").took(), ["say refused"]);
-  assertEquals(driven.core.openCount, 1_024);
+  const wants = () => {
+    driven.effects = [];
+    driven.step({ kind: "more" });
+    return driven.effects.some(({ kind }) => kind === "want-input");
+  };
+  for (let i = 0; i < 1_023; i++) driven.say("x");
+  assertEquals([wants(), driven.core.hasRoom], [true, true]);
+  driven.say("x").say("the rest of a block");
+  assertEquals([wants(), driven.core.hasRoom], [false, false]);
+  driven.asked(0, ["a", {}]).step({ kind: "connected" }).welcomes();
+  assertEquals(driven.types.length, 64);
+  driven.answers("msg", { type: "ok" }).answers("msg", { type: "ok" });
+  assertEquals([wants(), driven.core.openCount], [true, 1_023]);
 });

@@ -38,7 +38,7 @@ function seedForm({ address: { host, port } }: ScriptedMesh): string[] {
 
 Deno.test("skein chat at a mesh: what is piped is sent in order, without a password, and 0 says that all arrived", async () => {
   using server = new ScriptedMesh();
-  const lines = Array.from({ length: 500 }, (_, i) => `line ${i}`);
+  const lines = Array.from({ length: 9_000 }, (_, i) => `${i}`);
   const input = lines.join("\n");
   for (
     const args of [seedForm(server), ["chat", "-c", server.where, "-u", "Dana"]]
