@@ -68,7 +68,8 @@ export const ROLES: readonly Role[] = [
       "--allow-write",
       // Its name; what address others reach it at, and where to ask for them.
       "--allow-sys=hostname,networkInterfaces",
-      "--allow-env=SKEIN_*,HOSTNAME",
+      // The library for WebSockets asks for variables of its own.
+      "--allow-env=SKEIN_*,HOSTNAME,WS_NO_BUFFER_UTIL,WS_NO_UTF_8_VALIDATE",
     ],
   },
   {

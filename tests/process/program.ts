@@ -28,7 +28,7 @@ const FROM_CHECKOUT = {
     "--allow-read",
     "--allow-write",
     "--allow-sys=hostname,networkInterfaces",
-    "--allow-env=SKEIN_*,HOSTNAME",
+    "--allow-env=SKEIN_*,HOSTNAME,WS_NO_BUFFER_UTIL,WS_NO_UTF_8_VALIDATE",
     MAIN,
     "mesh",
   ],
