@@ -128,7 +128,10 @@ export class MeshClients implements ClientOwner {
       if (this.#open === 0) this.#rest();
       onClosed();
     };
-    this.#checkTimer ??= setInterval(() => this.#check(), CHECK_EVERY_MS);
+    this.#checkTimer ??= setInterval(
+      () => this.check(performance.now()),
+      CHECK_EVERY_MS,
+    );
     if (this.#isStopping || this.#open > this.#connectionsMax) {
       const text = this.#isStopping
         ? this.#stopText
@@ -168,6 +171,19 @@ export class MeshClients implements ClientOwner {
   /** Writes all that the client was told, and closes its connection. */
   endClient(client: ClientNumber): void {
     this.#clients.get(client)?.end();
+  }
+
+  /**
+   * Ends the connections of those who are stuck, or never said who they are;
+   * this happens by itself every second.
+   */
+  check(nowMs: number): void {
+    for (const client of this.#clients.values()) {
+      const error = client.check(nowMs);
+      if (error === undefined) continue;
+      this.counters.timeouts += 1;
+      client.cutOff(error);
+    }
   }
 
   /**
@@ -418,16 +434,6 @@ export class MeshClients implements ClientOwner {
     await link.close(
       new TextEncoder().encode(`${JSON.stringify(message)}\n`),
     );
-  }
-
-  #check(): void {
-    const nowMs = performance.now();
-    for (const client of this.#clients.values()) {
-      const error = client.check(nowMs);
-      if (error === undefined) continue;
-      this.counters.timeouts += 1;
-      client.cutOff(error);
-    }
   }
 
   /** Nobody is here. */

@@ -95,7 +95,8 @@ export class SocketConnection implements ClientTransport {
   #isCloseSaid = false;
   #isPaused = false;
   #heardMs = performance.now();
-  #isPinged = false;
+  /** Since when an answer to a ping is awaited. */
+  #pingedMs: number | undefined;
 
   /** @param write Writes behind all that this connection was told before. */
   constructor(
@@ -129,7 +130,7 @@ export class SocketConnection implements ClientTransport {
   readOn(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#heardMs = performance.now();
+    this.#heard(performance.now());
     this.#side?.resume();
   }
 
@@ -160,16 +161,16 @@ export class SocketConnection implements ClientTransport {
   }
 
   check(nowMs: number): WireError | undefined {
-    if (this.#isPaused) this.#heardMs = nowMs;
-    const silentMs = nowMs - this.#heardMs;
-    if (silentMs > PING_AFTER_MS + PONG_WAIT_MS) {
-      return new WireError(
-        "timeout",
-        `WebSocket answered no ping within ${PONG_WAIT_MS / 1_000} s`,
-      );
-    }
-    if (silentMs > PING_AFTER_MS && !this.#isPinged) {
-      this.#isPinged = true;
+    if (this.#isPaused) this.#heard(nowMs);
+    if (this.#pingedMs !== undefined) {
+      if (nowMs - this.#pingedMs > PONG_WAIT_MS) {
+        return new WireError(
+          "timeout",
+          `WebSocket answered no ping within ${PONG_WAIT_MS / 1_000} s`,
+        );
+      }
+    } else if (nowMs - this.#heardMs > PING_AFTER_MS) {
+      this.#pingedMs = nowMs;
       this.#side?.ping();
     }
     return this.subscriber.check(nowMs);
@@ -196,12 +197,16 @@ export class SocketConnection implements ClientTransport {
     });
   }
 
+  #heard(nowMs: number): void {
+    this.#heardMs = nowMs;
+    this.#pingedMs = undefined;
+  }
+
   async #read(): Promise<void> {
     const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
     try {
       const count = await this.#link.read(buffer);
-      this.#heardMs = performance.now();
-      this.#isPinged = false;
+      this.#heard(performance.now());
       this.#stream?.push(count === null ? null : buffer.subarray(0, count));
     } catch (error) {
       if (!(error instanceof WireError)) throw error;

@@ -9,44 +9,9 @@ import { MESH_REQUEST_BYTES_MAX } from "../../../../protocol/mesh.ts";
 import { bounded, until } from "../../../process/until.ts";
 import { readToEnd, readUntil } from "../../host/loopback.ts";
 import { Served } from "./served.ts";
+import { frame, KEY, upgrade } from "./socket_bytes.ts";
 
-const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
 const LOGIN = '{"type":"login","username":"Eve"}\n';
-
-/** A request for a WebSocket, as a program makes it. */
-function upgrade(headers: readonly string[] = [], path = "/ws"): string {
-  return [
-    `GET ${path} HTTP/1.1`,
-    "Host: 127.0.0.1:5001",
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    `Sec-WebSocket-Key: ${KEY}`,
-    ...headers,
-    "\r\n",
-  ].join("\r\n");
-}
-
-/** A frame from a client: masked. */
-function frame(first: number, payload: Uint8Array, length = payload.length) {
-  const mask = [1, 2, 3, 4];
-  const head = length < 126
-    ? [first, 0x80 | length]
-    : length < 65_536
-    ? [first, 0x80 | 126, length >> 8, length & 255]
-    : [first, 0x80 | 127, 0, 0, 0, 0, ...u32(length)];
-  return Buffer.from([
-    ...head,
-    ...mask,
-    ...payload.map((byte, i) => byte ^ mask[i % 4]),
-  ]);
-}
-
-function u32(value: number): number[] {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return [...bytes];
-}
 
 const text = (what: object) => frame(0x81, Buffer.from(JSON.stringify(what)));
 
