@@ -145,6 +145,8 @@ export type PeerMessage =
   | {
     readonly kind: "presence";
     readonly origin: Origin;
+    /** As in the question. */
+    readonly after?: number;
     readonly n: number;
     readonly messages: number;
     readonly users: readonly PresentUser[];

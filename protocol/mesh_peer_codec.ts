@@ -74,6 +74,7 @@ const CHECKS = {
   ask: Compile(Type.Object({ origin: ORIGIN, after: Type.Optional(COUNT) })),
   presence: Compile(Type.Object({
     origin: ORIGIN,
+    after: Type.Optional(COUNT),
     n: COUNT,
     messages: COUNT,
     users: Type.Array(
@@ -253,13 +254,16 @@ function encodeBeat(beat: Beat): Uint8Array<ArrayBuffer>[] {
 function decodePresence(payload: Uint8Array): PeerMessage {
   const value = parseJson(payload);
   if (!CHECKS.presence.Check(value)) throw wrong("presence");
-  const { origin, n, messages, isFirst, isLast } = value;
+  const { origin, after, n, messages, isFirst, isLast } = value;
   const users = value.users.map(({ name, since, rooms }): PresentUser => ({
     name: readUserName(name),
     since,
     rooms: rooms.map(readRoomName),
   }));
-  return { kind: "presence", origin, n, messages, users, isFirst, isLast };
+  return {
+    ...{ kind: "presence", origin, n, messages, users, isFirst, isLast },
+    ...after !== undefined && { after },
+  };
 }
 
 function encodeJson(kind: number, value: unknown): Uint8Array<ArrayBuffer> {

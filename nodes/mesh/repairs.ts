@@ -179,15 +179,18 @@ export class Repairs {
     const server = servers.inLife({ id, generation });
     if (server === undefined || !server.stream.isMet) return;
     const { stream } = server;
-    if (after === undefined) return this.#sendPresence(to, stream, stream);
-    if (after >= stream.n) return;
+    const { n: last, messages: all } = stream;
+    const now = { after, n: last, messages: all };
+    if (after === undefined) return this.#sendPresence(to, stream, now);
+    if (after >= last) return;
     stream.recent.age(context.nowMs);
     const { oldest } = stream.recent;
-    if (oldest === undefined) return this.#sendPresence(to, stream, stream);
+    if (oldest === undefined) return this.#sendPresence(to, stream, now);
     const { n, messages, body } = oldest.event;
     if (n > after + 1) {
       const isMessage = body.kind === "msg" || body.kind === "dm";
       return this.#sendPresence(to, stream, {
+        after,
         n: n - 1,
         messages: messages - (isMessage ? 1 : 0),
       });
@@ -215,7 +218,11 @@ export class Repairs {
   #sendPresence(
     to: PeerLink,
     stream: Stream,
-    { n, messages }: { n: number; messages: number },
+    { after, n, messages }: {
+      after: number | undefined;
+      n: number;
+      messages: number;
+    },
   ): void {
     const { context } = this.#parts;
     const { origin } = stream;
@@ -228,6 +235,7 @@ export class Repairs {
         message: {
           ...{ kind: "presence", origin, n, messages, users },
           ...{ isFirst, isLast },
+          ...after !== undefined && { after },
         },
       });
       isFirst = false;
@@ -270,8 +278,8 @@ export class Repairs {
     const server = this.#parts.servers.inLife(origin);
     if (server === undefined || server === this.#parts.servers.self) return;
     const { ask } = server.stream;
-    // What nobody asked for may be older than what is known.
-    if (ask?.link !== from.link) return;
+    // What answers an earlier question may be older than what is known.
+    if (ask?.link !== from.link || ask.after !== message.after) return;
     if (!isLast) {
       // As long as parts come the answer is under way.
       const { context } = this.#parts;

@@ -125,11 +125,7 @@ export class MeshLinks {
     if (!this.#silent.delete(pairKey(a, b))) return;
     this.#world.note(() => `heal ${a.name} | ${b.name}`);
     for (const side of this.#between(a, b)) {
-      const { held } = side;
-      side.held = [];
-      for (const message of held) {
-        this.#at(side, this.#world.nowMs, () => this.#give(side, message));
-      }
+      this.#at(side, this.#world.nowMs, () => this.#giveHeld(side));
     }
   }
 
@@ -195,14 +191,18 @@ export class MeshLinks {
 
   #arrive(side: MeshSide, message: PeerMessage): void {
     const { end, other } = side;
-    if (other !== undefined && !this.reaches(end, other.end)) {
-      side.held.push(message);
-    } else this.#give(side, message);
+    side.held.push(message);
+    if (other === undefined || this.reaches(end, other.end)) {
+      this.#giveHeld(side);
+    }
   }
 
-  #give(side: MeshSide, message: PeerMessage): void {
-    if (side.held.length > 0) side.held.push(message);
-    else side.end.message(side, message);
+  #giveHeld(side: MeshSide): void {
+    const { held } = side;
+    side.held = [];
+    for (const message of held) {
+      if (side.isOpen) side.end.message(side, message);
+    }
   }
 
   /** The other side has closed; in silence that shows later. */
