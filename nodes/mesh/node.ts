@@ -20,6 +20,7 @@ import { Listener } from "../host/listener.ts";
 import { type OpenLog, openLog } from "../host/log.ts";
 import { openMetrics } from "../host/metrics.ts";
 import { StartError, stopOnSignals } from "../host/process.ts";
+import { settleWithin } from "../host/settle_within.ts";
 import { SeldomLog } from "../host/seldom_log.ts";
 import { mayBeHttp } from "./clients/http_request.ts";
 import { MeshClients } from "./clients/mesh_clients.ts";
@@ -44,6 +45,9 @@ const CONNECTIONS_SPARE = 1_024;
 
 /** How often servers that others know are dialled as well. */
 const MEET_MS = 2_000;
+
+/** How long a stop waits for other servers to hear of it. */
+const PEERS_WAIT_MS = 1_000;
 
 /** How long a stop waits for what is still to be written to the log. */
 const LOG_WAIT_MS = 1_500;
@@ -229,8 +233,9 @@ class MeshNode {
     const { key } = this.#settings;
     for (const { id, up, address } of this.#core.status.servers) {
       if (!up || address === undefined || this.#peers.isLinked(id)) continue;
-      const place = parseAddress(address);
+      const place = addressOf(address);
       const isKeyed = key !== undefined;
+      if (place === undefined) continue;
       if (!mayDial(place, { own: this.#address, isKeyed })) continue;
       this.#peers.meet({ id, address: place, isConfigured: false });
     }
@@ -381,7 +386,10 @@ class MeshNode {
       timeMs: Date.now(),
     });
     await this.#clients.stop();
-    await this.#peers.stop();
+    await Promise.all([
+      settleWithin(this.#peers.stop(), PEERS_WAIT_MS),
+      this.#admin?.close(),
+    ]);
     clearTimeout(this.#tick);
     this.#log.write({ type: "stop", timeMs: Date.now(), text: reason });
     await this.#log.close(LOG_WAIT_MS);
@@ -390,7 +398,6 @@ class MeshNode {
         lost: this.#log.lostEntries,
       });
     }
-    await this.#admin?.close();
     log.info("Stopped");
   }
 }
@@ -438,6 +445,17 @@ function openDoor(
       }`,
       { cause },
     );
+  }
+}
+
+/** What another server says of itself may be no address. */
+function addressOf(text: string): Address | undefined {
+  try {
+    const address = parseAddress(text);
+    return address.port === 0 ? undefined : address;
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
   }
 }
 

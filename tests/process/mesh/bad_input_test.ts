@@ -261,6 +261,43 @@ Deno.test("mesh bad input: a server that claims another's id changes nothing for
   });
 });
 
+Deno.test("mesh bad input: an address that is none, or leads elsewhere, is not dialled", async () => {
+  await using scene = await Scene.open();
+  const { a, fleet } = scene;
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  let hasDialed = false;
+  listener.accept().then((conn) => {
+    hasDialed = true;
+    conn.close();
+  }, () => {
+    // Closed at the end of the test, without anybody having come.
+  });
+  await using x = await RawMesh.join(a.address, { id: "X" });
+  // They are known through X alone: where a server is said to be is tried, as
+  // any server's place is that others reach. They are looked at by id.
+  const { port } = listener.addr;
+  const wrong = ["no address at all", "127.0.0.1:0", "\u001b[2J:1"];
+  const others = [...wrong, `127.0.0.1:${port}`].map((address, at) => ({
+    id: `Y${at}`,
+    address,
+  }));
+  const state = { version: 2, clients: 0, draining: false, generation: 1 };
+  x.send({
+    kind: "beat",
+    servers: [
+      {
+        ...{ ...state, id: "X" },
+        neighbours: ["A", ...others.map(({ id }) => id)],
+      },
+      ...others.map((other) => ({ ...state, ...other, neighbours: ["X"] })),
+    ],
+    seen: [],
+    topology: { topology: "mesh", version: 0, by: "X" },
+  });
+  await fleet.until("A has tried the last one", () => hasDialed);
+  await scene.assertUnharmed();
+});
+
 Deno.test("mesh bad input: a message that goes in a circle is dropped", async () => {
   await using scene = await Scene.open();
   const { a } = scene;

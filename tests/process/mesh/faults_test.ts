@@ -150,6 +150,42 @@ Deno.test("mesh faults: a stop sends people elsewhere, says so to the servers, a
   fleet.checkSequence();
 });
 
+Deno.test("mesh faults: while somebody holds the log's lock the chat goes on, and a stop ends in time", async () => {
+  await using fleet = await MeshFleet.start();
+  const [a, b, c] = fleet.servers;
+  const dana = await a.login("Dana");
+  const mute = await a.connect({ reads: false });
+  await mute.send({ type: "login", username: "Mute" });
+  const lina = await c.login("Lina");
+  await dana.say("before");
+  await fleet.logged("it", ({ text }) => text === "before");
+  using lock = Deno.openSync(fleet.logPath());
+  lock.lockSync(true);
+  await dana.say("meanwhile");
+  await lina.heard("meanwhile");
+  await fleet.until(
+    "A says who holds it",
+    () => a.complaints().some((line) => line.includes("lock")),
+  );
+  assertEquals((await a.page("/readyz"))?.status, 503);
+  // A peer that hears nothing, and a client that reads nothing, as well.
+  await b.process.freeze();
+  const startMs = performance.now();
+  const exit = await a.stop("SIGTERM");
+  const tookMs = performance.now() - startMs;
+  assertEquals(exit, { code: 0, signal: null }, a.describe());
+  assert(tookMs < 5_500, `${tookMs} ms`);
+  assert(a.complaints().includes("Entries could not be kept in the log"));
+  lock.unlockSync();
+  b.process.thaw();
+  await fleet.logged(
+    "that A is gone",
+    ({ type, from, server }) =>
+      type === "peer_down" && from === "A" && server === "C",
+  );
+  fleet.checkSequence();
+});
+
 Deno.test("mesh faults: a drained server takes nobody, and does again when that is undone", async () => {
   await using fleet = await MeshFleet.start({ ids: ["A", "B"] });
   const [a, b] = fleet.servers;

@@ -69,8 +69,11 @@ export class RawMesh implements AsyncDisposable {
   }
 
   /** Says that it is there, with a link to the server at the other end. */
-  beat(self: { readonly id: string; readonly generation: number }): void {
-    const state = { version: 1, clients: 0, draining: false };
+  beat(
+    self: { readonly id: string; readonly generation: number },
+    more: { readonly version?: number; readonly address?: string } = {},
+  ): void {
+    const state = { version: 1, clients: 0, draining: false, ...more };
     this.send({
       kind: "beat",
       servers: [{ ...self, ...state, neighbours: [this.#link.peer.id] }],
