@@ -8,7 +8,7 @@ import {
 } from "./simulations.ts";
 import { runSwarm } from "./swarm.ts";
 
-const HELP = `Usage: deno task sim chain|chat|discovery [OPTIONS]
+const HELP = `Usage: deno task sim chain|chat|mesh|discovery [OPTIONS]
 
 chain  Message chains: random sizes, clients, crashes, cuts, silences, freezes.
        What the tail puts out must be what was sent, in order, once.
@@ -17,6 +17,10 @@ chat   Replicated groups: servers, witnesses and clients; crashes that lose what
        joins, leaves, handovers. No acknowledged write is lost or doubled, no
        two servers differ, all reads are as if there were one server; and when
        the faults end, all is whole again within a bounded time.
+mesh   Servers of the mesh chat in every topology: kills, cuts, partial partitions,
+       stops, clocks set back, dropped frames, switches and drains under load. Each
+       message is delivered once, in its origin's order, to those it is for; every
+       gap was told of; in the end all agree, and names are unique.
 discovery
        Fleets without configuration: servers, witnesses and clients that begin at
        any time, find each other by datagrams that are lost, late and doubled,

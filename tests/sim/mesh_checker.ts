@@ -35,6 +35,8 @@ interface Got {
 
 interface ClientModel {
   name: string | undefined;
+  /** When it logged in, by its server's clock. */
+  since?: number;
   readonly rooms: Set<string>;
 }
 
@@ -76,6 +78,8 @@ export class MeshChecker {
   readonly #sent = new Map<string, Sent>();
   /** The stream that each server's clients last saw a message of. */
   readonly #streamOf = new Map<string, StreamName>();
+  /** When somebody logged in under a name, by server and name. */
+  readonly #logins = new Map<string, number[]>();
   #nextId = 1;
   #nextText = 1;
 
@@ -217,7 +221,7 @@ export class MeshChecker {
   #noticed(
     server: SimulatedMeshServer,
     clients: readonly ClientNumber[] | "all",
-    { notice }: Extract<ToClient, { type: "system" }>,
+    { notice, text }: Extract<ToClient, { type: "system" }>,
   ): void {
     const process = this.#of(server);
     if (notice === undefined) return;
@@ -236,14 +240,33 @@ export class MeshChecker {
     if (clients === "all") return;
     for (const client of clients) {
       const model = process.client(client);
-      if (notice.code === "welcome") model.name = notice.name;
+      if (notice.code === "welcome") {
+        model.name = notice.name;
+        model.since = server.timeMs;
+        this.#isNow(server, notice.name, model.since);
+      }
       if (notice.code === "renamed") {
         if (model.name !== notice.was) this.fail(`${notice.was} is another`);
+        this.#checkEarlier(notice.was, model.since ?? 0, text);
         model.name = notice.name;
+        this.#isNow(server, notice.name, model.since ?? 0);
       }
       if (notice.code === "joined") model.rooms.add(notice.room);
       if (notice.code === "left") model.rooms.delete(notice.room);
     }
+  }
+
+  #isNow(server: SimulatedMeshServer, name: string, since: number): void {
+    const key = `${server.name}|${name}`;
+    this.#logins.set(key, [...this.#logins.get(key) ?? [], since]);
+  }
+
+  /** Somebody must have had the name before. */
+  #checkEarlier(name: string, since: number, text: string): void {
+    const winner = / on Server ([A-I]): /.exec(text)?.[1];
+    const logins = this.#logins.get(`${winner}|${name}`) ?? [];
+    if (logins.some((other) => other <= since)) return;
+    this.fail(`${text}, but nobody has`);
   }
 
   // Messages
