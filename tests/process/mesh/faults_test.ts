@@ -72,6 +72,7 @@ Deno.test("mesh faults: the topology changes under load, and nothing is lost, re
     new Talker(`at${fleet.servers[at].id}`, person)
   );
   const operator = await fleet.server("B").login("Operator");
+  await fleet.linked();
   for (const topology of [...TOPOLOGIES.slice(1), "mesh", "bus"]) {
     for (const talker of talkers) await talker.more(15);
     const answer = await operator.ask({ type: "topology", topology });
@@ -91,6 +92,31 @@ Deno.test("mesh faults: the topology changes under load, and nothing is lost, re
     ({ type, server, text }) =>
       type === "topology" && server === "B" && text?.includes("ring") === true,
   );
+});
+
+Deno.test("mesh faults: the hub of a star is killed, and the others lose, repeat and reorder nothing", async () => {
+  await using fleet = await MeshFleet.start({
+    ids: ["A", "B", "C", "D"],
+    flags: ["--topology", "star"],
+  });
+  await fleet.linked();
+  const [a, ...others] = fleet.servers;
+  const people: Person[] = [];
+  for (const server of others) {
+    people.push(await server.login(`at${server.id}`));
+  }
+  const talkers = people.map((person, at) =>
+    new Talker(`at${others[at].id}`, person, { everyMs: 2 })
+  );
+  for (const talker of talkers) await talker.more(20);
+  await a.kill();
+  for (const talker of talkers) await talker.more(50);
+  await fleet.whole(others);
+  await a.start();
+  await fleet.whole();
+  for (const talker of talkers) await talker.more(20);
+  for (const talker of talkers) await talker.stop();
+  await assertAllHeard(people, talkers);
 });
 
 Deno.test("mesh faults: somebody who never reads is dropped, and others do not notice", async () => {

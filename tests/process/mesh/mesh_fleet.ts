@@ -94,6 +94,16 @@ export class MeshFleet implements AsyncDisposable {
     }
   }
 
+  /** Waits until all that the fleet began with are linked to each other. */
+  async linked(): Promise<void> {
+    for (const server of this.servers) {
+      await this.until(`${server.id} is linked to all`, async () => {
+        const links = await server.metric("skein_mesh_links");
+        return links === this.servers.length - 1;
+      });
+    }
+  }
+
   /** {@linkcode until}; gives up when a server has ended. */
   async until<T>(what: string, look: () => T | Promise<T>) {
     const all = [...this.servers, ...this.#extra];
