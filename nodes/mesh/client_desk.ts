@@ -102,7 +102,7 @@ export class ClientDesk {
       });
       // `to`: other servers' histories have no part in it.
       context.log({ type: "msg", from, to: server, text, ...inRoom });
-      return context.ok(client, id);
+      return context.ok(client, id, 0);
     }
     const { n } = this.#parts.publish({ kind: "msg", from, text, ...inRoom });
     context.log({ type: "msg", from, text, ...inRoom });

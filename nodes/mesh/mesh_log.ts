@@ -6,10 +6,14 @@ import { SharedLog, type SharedLogTrouble } from "../../storage/shared_log.ts";
 import { readHistory } from "../../storage/shared_log_reader.ts";
 import type { Log } from "../host/log.ts";
 import { SeldomLog } from "../host/seldom_log.ts";
+import { settleWithin } from "../host/settle_within.ts";
 import type { MeshLogEntry } from "./contract.ts";
 
 /** How often it is looked whether a full queue has gone down. */
 const LOOK_MS = 20;
+
+/** How long a question waits for what was said before it to be in the file. */
+const QUESTION_WAIT_MS = 1_000;
 
 /** Parts of the log, of 16 MiB, that are looked through for one question. */
 const PAGES_MAX = 8;
@@ -51,6 +55,9 @@ export class MeshLog {
   readonly #said: SeldomLog;
   readonly #state: LogState;
   #goesOn: Promise<void> | undefined;
+  /** Who waits for what was written last; no more than entries wait. */
+  #waiting: (() => void)[] = [];
+  #isTelling = false;
 
   private constructor(
     shared: SharedLog,
@@ -101,6 +108,15 @@ export class MeshLog {
     }
   }
 
+  /**
+   * Calls `then` once all that was written until now is in the file, in order;
+   * never if the log is closed before.
+   */
+  afterWritten(then: () => void): void {
+    this.#waiting.push(then);
+    if (!this.#isTelling) void this.#tellWritten();
+  }
+
   /** Why the log does not go on just now; undefined if it does. */
   get trouble(): string | undefined {
     return this.#state.trouble;
@@ -129,6 +145,7 @@ export class MeshLog {
   async history(
     question: HistoryQuestion,
   ): Promise<{ messages: readonly HistoryLine[]; more: boolean }> {
+    await settleWithin(this.#untilWritten(), QUESTION_WAIT_MS);
     let before = question.before;
     for (let page = 1;; page += 1) {
       const { entries, more, searchedTo } = await readHistory(this.#path, {
@@ -154,6 +171,28 @@ export class MeshLog {
   async close(waitMs: number): Promise<void> {
     const { lostEntries } = await this.#shared.close(waitMs);
     this.lostEntries += lostEntries;
+  }
+
+  async #tellWritten(): Promise<void> {
+    this.#isTelling = true;
+    while (this.#waiting.length > 0) {
+      const told = this.#waiting;
+      this.#waiting = [];
+      if (!await this.#untilWritten()) return;
+      for (const then of told) then();
+    }
+    this.#isTelling = false;
+  }
+
+  /** @returns Whether it is; false: the log was closed before. */
+  async #untilWritten(): Promise<boolean> {
+    try {
+      await this.#shared.flush();
+      return true;
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      return false;
+    }
   }
 
   async #untilNotFull(): Promise<void> {

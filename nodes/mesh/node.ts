@@ -289,7 +289,7 @@ class MeshNode {
       case "deliver":
         return this.#clients.deliver(effect.message);
       case "tell":
-        return this.#clients.tell(effect);
+        return this.#tell(effect);
       case "end-client":
         return this.#clients.endClient(effect.client);
       case "log":
@@ -304,6 +304,15 @@ class MeshNode {
         );
         return;
     }
+  }
+
+  /** A message is acknowledged once it is in the log, whoever is killed then. */
+  #tell(effect: Extract<MeshEffect, { kind: "tell" }>): void {
+    const { message } = effect;
+    if (message.type !== "ok" || message.n === undefined) {
+      return this.#clients.tell(effect);
+    }
+    this.#log.afterWritten(() => this.#clients.tell(effect));
   }
 
   #report(
