@@ -26,6 +26,9 @@ export const CHANGE_GAP_MS = 20;
 /** Another life is begun at most this often: two processes of one id would never end. */
 export const ANEW_GAP_MS = 1_000;
 
+/** A new life is up to so much above the one that others know. */
+export const ANEW_SPREAD = 65_536;
+
 /** How many clients there are is told once in so many beats. */
 const CLIENTS_BEATS = 4;
 
@@ -326,10 +329,13 @@ export class Cluster {
   #beginAnew(): void {
     const { nowMs } = this.#context;
     const { self } = this.#servers;
-    const generation = this.#strayed + 1;
-    if (generation <= self.generation) return;
+    if (this.#strayed < self.generation) return;
     if (nowMs < this.#anewMs + ANEW_GAP_MS) return;
     this.#anewMs = nowMs;
+    // Not just one above it: another process of this id may have done that
+    // too, and be known to others only.
+    const above = 1 + this.#context.options.generation % ANEW_SPREAD;
+    const generation = Math.min(this.#strayed + above, GENERATION_MAX);
     this.#context.report("warn", "Others know a later life of this server", {
       ...{ generation: self.generation, now: generation },
     });

@@ -50,7 +50,7 @@ export class SimulatedMeshServer implements MeshEnd {
   onTold: ((message: ToClient) => void) | undefined;
   readonly #around: MeshSurroundings;
   readonly #sides = new Map<LinkId, MeshSide>();
-  #incarnation = "";
+  #generation = 0;
   #timer = 0;
   #tickedMs = -1;
   #ticks = 0;
@@ -81,17 +81,20 @@ export class SimulatedMeshServer implements MeshEnd {
     this.machine.restart();
     const { options, checker, world } = this.#around;
     this.life += 1;
-    this.#incarnation = `${this.name}${this.life}`;
+    // A clock that was set back to the very millisecond would be too much.
+    this.#generation = this.timeMs === this.#generation
+      ? this.timeMs + 1
+      : this.timeMs;
     this.core = new MeshCore({
       ...options,
-      ...{ id: this.name, topology: this.topology, generation: this.timeMs },
-      timing: DEFAULT_MESH_TIMING,
+      ...{ id: this.name, topology: this.topology },
+      ...{ timing: DEFAULT_MESH_TIMING, generation: this.#generation },
       address: `${this.name}.example:5001`,
     });
     checker.started(this);
     this.input({ kind: "start", timeMs: this.timeMs });
     this.#dialOthers();
-    world.note(() => `${this.name} generation ${this.timeMs}`);
+    world.note(() => `${this.name} generation ${this.#generation}`);
   }
 
   crash(): void {

@@ -59,8 +59,8 @@ const BUGS: Record<string, Planted> = {
   },
   "a server that was started anew keeps its numbers": {
     file: CLUSTER,
-    find: "    if (generation <= self.generation) return;\n    if (nowMs",
-    replace: "    if (generation > 0) return;\n    if (nowMs",
+    find: "if (this.#strayed < self.generation) return;",
+    replace: "if (this.#strayed >= 0) return;",
   },
   "who is there is not told in a new life": {
     file: "nodes/mesh/core.ts",
