@@ -75,8 +75,8 @@ export function readMeshEvent(json: string): MeshEvent {
       cause,
     });
   }
-  if (typeof value !== "object" || value === null) throw wrong("it");
-  const fields: EventFields = { ...value };
+  if (!hasFields(value)) throw wrong("it");
+  const fields = value;
   const id = readId(fields.origin_server, "origin_server");
   const generation = readCount(fields.generation, "generation");
   if (generation > GENERATION_MAX) throw wrong("generation");
@@ -86,6 +86,10 @@ export function readMeshEvent(json: string): MeshEvent {
   const time = readCount(fields.time, "time");
   const body = readBody(fields);
   return { origin: { id, generation }, n, messages, time, body };
+}
+
+function hasFields(value: unknown): value is EventFields {
+  return typeof value === "object" && value !== null;
 }
 
 function readBody(fields: EventFields): MeshEventBody {
