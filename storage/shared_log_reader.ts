@@ -16,6 +16,8 @@ export type { SharedLogLine } from "./shared_log_line.ts";
 export interface HistoryQuery {
   /** Of that room; without it, lines that have none. */
   readonly room?: string | undefined;
+  /** Lines to nobody in particular, and to this one. */
+  readonly to?: string | undefined;
   /** At most so many, the latest. */
   readonly limit: number;
   /** Only lines with a lower number. */
@@ -78,6 +80,7 @@ export async function readHistory(
       const { line } = readLogLine(text);
       if (line === undefined || line.seq >= lowest) continue;
       if (line.type !== type || line.room !== room) continue;
+      if (line.to !== undefined && line.to !== query.to) continue;
       if (entries.length === limit) {
         return page(entries, { more: true, searchedTo: lowest });
       }

@@ -51,6 +51,7 @@ export class MeshLog {
   /** Entries that could not be kept. */
   lostEntries = 0;
   readonly #path: string;
+  readonly #server: string;
   readonly #shared: SharedLog;
   readonly #said: SeldomLog;
   readonly #state: LogState;
@@ -63,6 +64,7 @@ export class MeshLog {
     shared: SharedLog,
     options: {
       readonly path: string;
+      readonly server: string;
       readonly said: SeldomLog;
       readonly state: LogState;
     },
@@ -70,6 +72,7 @@ export class MeshLog {
     this.#shared = shared;
     this.#state = options.state;
     this.#path = options.path;
+    this.#server = options.server;
     this.#said = options.said;
   }
 
@@ -92,7 +95,7 @@ export class MeshLog {
       },
     });
     for (const warning of shared.warnings) log.warn(warning);
-    return new MeshLog(shared, { path, said, state });
+    return new MeshLog(shared, { path, server, said, state });
   }
 
   /** Queues an entry; it is in the file soon, or {@linkcode trouble} says why not. */
@@ -150,7 +153,8 @@ export class MeshLog {
     for (let page = 1;; page += 1) {
       const { entries, more, searchedTo } = await readHistory(this.#path, {
         ...question,
-        ...{ before, type: "msg" },
+        // What was said to the people of one server alone is told to them alone.
+        ...{ before, type: "msg", to: this.#server },
       });
       // What else is in the log may be much more than what was said.
       if (entries.length === 0 && more && page < PAGES_MAX) {

@@ -46,3 +46,21 @@ Deno.test("mesh acknowledged: history right behind a message has it", async () =
     assertEquals(last?.text, `m${n}`);
   }
 });
+
+Deno.test("mesh acknowledged: what was said to one server's people is in their history alone", async () => {
+  await using fleet = await MeshFleet.start({ ids: ["A", "B"] });
+  const dana = await fleet.server("A").login("Dana");
+  const ahmad = await fleet.server("B").login("Ahmad");
+  await dana.ask({ type: "msg", text: "to A", local: true });
+  await dana.ask({ type: "msg", text: "to all" });
+  for (
+    const [person, wanted] of [
+      [dana, ["to A", "to all"]],
+      [ahmad, ["to all"]],
+    ] as const
+  ) {
+    const { messages } = await person.ask({ type: "history" });
+    const texts = (messages as { text: string }[]).map(({ text }) => text);
+    assertEquals(texts, wanted);
+  }
+});
