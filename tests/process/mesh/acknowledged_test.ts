@@ -61,6 +61,6 @@ Deno.test("mesh acknowledged: what was said to one server's people is in their h
   ) {
     const { messages } = await person.ask({ type: "history" });
     const texts = (messages as { text: string }[]).map(({ text }) => text);
-    assertEquals(texts, wanted);
+    assertEquals(texts, [...wanted]);
   }
 });
