@@ -91,10 +91,20 @@ export function formatMore(message: ToClient): string {
   }
 }
 
+let lastFrom = "";
+let lastServer = "";
+let lastHead = '"from":"","server":""';
+
 function messageFields({ from, server, text }: MeshMessage): string {
-  return `"from":${JSON.stringify(from)},"server":${
-    JSON.stringify(server)
-  },"text":${JSON.stringify(text)}`;
+  // Many messages in a row are from the same person.
+  if (from !== lastFrom || server !== lastServer) {
+    lastHead = `"from":${JSON.stringify(from)},"server":${
+      JSON.stringify(server)
+    }`;
+    lastFrom = from;
+    lastServer = server;
+  }
+  return `${lastHead},"text":${JSON.stringify(text)}`;
 }
 
 function errorText(text: string): string {

@@ -3,18 +3,19 @@
 import type { RelayedEvent } from "../../protocol/mesh_peer.ts";
 import type { RecentBounds } from "./contract.ts";
 
-/** What an event takes beside its text; a guess on the high side. */
-const EVENT_BYTES = 256;
+/** What an event takes beside its text, as JSON and as objects; a guess on the high side. */
+const EVENT_BYTES = 656;
 
-interface Kept {
-  readonly relayed: RelayedEvent;
-  readonly bytes: number;
-  readonly atMs: number;
-}
+/** For a character of its text in JSON: V8 keeps one in at most 2 bytes, and it may be escaped. */
+const CHARACTER_BYTES = 4;
 
 export class RecentEvents {
   readonly #bounds: RecentBounds;
-  #kept: Kept[] = [];
+  // Two arrays: an object for each event would live just long enough to be moved
+  // by the garbage collector, again and again.
+  #kept: RelayedEvent[] = [];
+  /** When each of them came. */
+  #keptMs: number[] = [];
   /** Where in `#kept` the oldest one stands: what is before it was let go. */
   #head = 0;
   #bytes = 0;
@@ -27,20 +28,20 @@ export class RecentEvents {
     return this.#kept.length - this.#head;
   }
 
-  /** An estimate on the high side: V8 keeps a character in at most 2 bytes. */
+  /** An estimate on the high side. */
   get bytes(): number {
     return this.#bytes;
   }
 
   get oldest(): RelayedEvent | undefined {
-    return this.#kept[this.#head]?.relayed;
+    return this.#kept[this.#head];
   }
 
   /** Adds the event that follows the newest one. */
   push(relayed: RelayedEvent, nowMs: number): void {
-    const bytes = 2 * relayed.json.length + EVENT_BYTES;
-    this.#kept.push({ relayed, bytes, atMs: nowMs });
-    this.#bytes += bytes;
+    this.#kept.push(relayed);
+    this.#keptMs.push(nowMs);
+    this.#bytes += bytesOf(relayed);
     const { eventsMax, bytesMax } = this.#bounds;
     while (this.count > eventsMax || this.#bytes > bytesMax) this.#drop();
   }
@@ -48,7 +49,7 @@ export class RecentEvents {
   /** Lets go what is too old. */
   age(nowMs: number): void {
     const sinceMs = nowMs - this.#bounds.ageMsMax;
-    while (this.count > 0 && this.#kept[this.#head].atMs < sinceMs) {
+    while (this.count > 0 && this.#keptMs[this.#head] < sinceMs) {
       this.#drop();
     }
   }
@@ -56,6 +57,7 @@ export class RecentEvents {
   /** Lets go of all: the stream goes on after a gap. */
   clear(): void {
     this.#kept = [];
+    this.#keptMs = [];
     this.#head = 0;
     this.#bytes = 0;
   }
@@ -65,16 +67,23 @@ export class RecentEvents {
     const first = this.oldest?.event.n;
     if (first === undefined || n < first) return;
     for (let at = this.#head + n - first; at < this.#kept.length; at++) {
-      yield this.#kept[at].relayed;
+      yield this.#kept[at];
     }
   }
 
   #drop(): void {
-    this.#bytes -= this.#kept[this.#head].bytes;
+    this.#bytes -= bytesOf(this.#kept[this.#head]);
     this.#head += 1;
     // Now and then the front is cut off: each event is moved once at most.
     if (this.#head < 64 || this.#head * 2 < this.#kept.length) return;
     this.#kept = this.#kept.slice(this.#head);
+    this.#keptMs = this.#keptMs.slice(this.#head);
     this.#head = 0;
   }
+}
+
+/** The same each time: it is taken off again when the event goes. */
+function bytesOf({ event: { body } }: RelayedEvent): number {
+  const isText = body.kind === "msg" || body.kind === "dm";
+  return EVENT_BYTES + (isText ? CHARACTER_BYTES * body.text.length : 0);
 }

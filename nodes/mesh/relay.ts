@@ -58,7 +58,7 @@ export class Relay {
       time: context.timeMs,
       body,
     };
-    const relayed = { via: this.#ownVia, event, json: formatMeshEvent(event) };
+    const relayed = new OwnEvent(this.#ownVia, event);
     this.#advance(servers.self, relayed);
     if (this.#eager.length > 0) {
       // One message for all links: the host encodes it once.
@@ -182,6 +182,22 @@ export class Relay {
       else onward.push({ via: [...via, self], event, json });
     }
     return onward;
+  }
+}
+
+/** An event of this server, encoded when the first other one is to get it. */
+class OwnEvent implements RelayedEvent {
+  readonly via: readonly NodeId[];
+  readonly event: MeshEvent;
+  #json: string | undefined = undefined;
+
+  constructor(via: readonly NodeId[], event: MeshEvent) {
+    this.via = via;
+    this.event = event;
+  }
+
+  get json(): string {
+    return this.#json ??= formatMeshEvent(this.event);
   }
 }
 

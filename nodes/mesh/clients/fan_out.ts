@@ -18,6 +18,8 @@ interface Channel {
   readonly framing: Framing;
   readonly ring: Ring;
   readonly members: Set<Member>;
+  /** Where the ring began when it was last looked who has lost messages. */
+  seenStart: number;
   /** Whether there is anything that was not flushed. */
   hasNew: boolean;
 }
@@ -47,6 +49,7 @@ export class FanOut {
         framing,
         ring: new Ring(framing, this.#ringBytesMax),
         members: new Set<Member>(),
+        seenStart: 0,
         hasNew: false,
       }))
     );
@@ -125,10 +128,8 @@ export class FanOut {
 
   #append(channel: Channel, text: string): void {
     const { ring, members } = channel;
-    const { start } = ring;
     ring.append(text, () => lowestOf(members));
     channel.hasNew = true;
-    if (ring.start !== start) this.#dropSlow(channel);
     this.#schedule();
   }
 
@@ -136,6 +137,8 @@ export class FanOut {
   #dropSlow(channel: Channel): void {
     const { ring, members } = channel;
     const { start } = ring;
+    if (start === channel.seenStart) return;
+    channel.seenStart = start;
     for (const member of members) {
       const { position } = member.subscriber;
       if (position >= start) continue;
@@ -164,6 +167,7 @@ export class FanOut {
     for (const channel of this.#channels) {
       if (!channel.hasNew) continue;
       channel.hasNew = false;
+      this.#dropSlow(channel);
       for (const { subscriber } of channel.members) subscriber.flush();
     }
     for (const { subscriber } of this.#toFlush) subscriber.flush();

@@ -1,7 +1,6 @@
 /** Encoded messages that many connections read, each at its own pace. */
 
 import { Buffer } from "node:buffer";
-import { NEWLINE } from "../../../protocol/lines.ts";
 import { textFrame } from "./frames.ts";
 
 /** How messages are told apart: by newlines, or as text frames of a WebSocket. */
@@ -9,6 +8,9 @@ export type Framing = "lines" | "frames";
 
 /** Bytes of a block: what one write may take, and what is dropped at once. */
 export const BLOCK_BYTES = 262_144;
+
+/** UTF-16 units of lines that wait to be encoded together. */
+const PENDING_UNITS_MAX = 16_384;
 
 /** Blocks kept for reuse, so that steady traffic makes no garbage. */
 const SPARE_BLOCKS_MAX = 4;
@@ -46,6 +48,12 @@ export class Ring {
   readonly #blocks: Block[] = [];
   readonly #spare: Block[] = [];
   #end = 0;
+  /**
+   * Lines that are not in a block yet, each with its newline: to encode many at
+   * once costs little more than to encode one.
+   */
+  #pending = "";
+  #lowest: () => number = () => 0;
 
   /** @param bytesMax What it holds: the blocks that fit, but at least two. */
   constructor(framing: Framing, bytesMax: number) {
@@ -55,11 +63,13 @@ export class Ring {
 
   /** Position of the oldest byte that it has. */
   get start(): number {
+    this.#settle();
     return this.#blocks.length === 0 ? this.#end : this.#blocks[0].start;
   }
 
   /** Position behind the newest message. */
   get end(): number {
+    this.#settle();
     return this.#end;
   }
 
@@ -76,25 +86,36 @@ export class Ring {
    *
    * @param text JSON, without a newline.
    * @param lowest Says the lowest position that anybody still reads from: what
-   *   is before it goes first. Asked once a block.
+   *   is before it goes first. Asked once a block, at the latest when the ring
+   *   is looked at next.
    */
   append(text: string, lowest: () => number): void {
+    this.#lowest = lowest;
+    if (this.#framing === "frames") {
+      return this.#place(encodeMessage(text, "frames"));
+    }
+    this.#pending += `${text}\n`;
+    if (this.#pending.length > PENDING_UNITS_MAX) this.#settle();
+  }
+
+  /** Puts what is pending into a block. */
+  #settle(): void {
+    const lines = this.#pending;
+    if (lines === "") return;
+    this.#pending = "";
     const last = this.#blocks.at(-1);
-    const bytesMax = text.length * UNIT_BYTES_MAX + 1;
-    if (
-      this.#framing === "lines" && last !== undefined &&
-      last.bytes.length - last.used >= bytesMax
-    ) {
-      const { written } = ENCODER.encodeInto(
-        text,
-        last.bytes.subarray(last.used),
-      );
-      last.bytes[last.used + written] = NEWLINE;
-      last.used += written + 1;
-      this.#end += written + 1;
+    const bytesMax = lines.length * UNIT_BYTES_MAX;
+    if (last !== undefined && last.bytes.length - last.used >= bytesMax) {
+      const room = last.bytes.subarray(last.used);
+      const { written } = ENCODER.encodeInto(lines, room);
+      last.used += written;
+      this.#end += written;
       return;
     }
-    this.#place(encodeMessage(text, this.#framing), lowest);
+    // Each by itself, so that the block is filled as far as it goes.
+    for (const line of lines.slice(0, -1).split("\n")) {
+      this.#place(encodeMessage(line, "lines"));
+    }
   }
 
   /**
@@ -104,6 +125,7 @@ export class Ring {
    * @returns Undefined when there is nothing.
    */
   take(position: number, until: number): Span | undefined {
+    this.#settle();
     // Most read what is newest.
     for (let i = this.#blocks.length - 1; i >= 0; i--) {
       const block = this.#blocks[i];
@@ -118,15 +140,16 @@ export class Ring {
 
   /** Forgets all, when nobody reads. */
   clear(): void {
+    this.#settle();
     this.#blocks.length = 0;
     this.#spare.length = 0;
   }
 
-  #place(bytes: Uint8Array, lowest: () => number): void {
+  #place(bytes: Uint8Array): void {
     let last = this.#blocks.at(-1);
     if (
       last === undefined || last.bytes.length - last.used < bytes.length
-    ) last = this.#nextBlock(bytes.length, lowest());
+    ) last = this.#nextBlock(bytes.length, this.#lowest());
     last.bytes.set(bytes, last.used);
     last.used += bytes.length;
     this.#end += bytes.length;
