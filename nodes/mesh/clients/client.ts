@@ -224,7 +224,8 @@ export class MeshClient implements LineTaker, Member {
 
   /** Drops what waits, tells why, and closes. */
   cutOff(error: WireError): void {
-    if (!this.#leave()) return;
+    // One that is closing already has lost what it was still to read.
+    if (!this.#leave()) return this.subscriber.abort();
     this.#owner.part(this);
     const message = errorMessage(error, undefined);
     this.subscriber.cutOff(this.transport.encodeLast(message, this.style));

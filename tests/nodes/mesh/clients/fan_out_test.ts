@@ -159,3 +159,32 @@ Deno.test("mesh fan-out: a format that nobody uses takes no memory", async () =>
   await until("it is over", () => served.clients.count === 0);
   assertEquals(served.clients.ringBytes, 0);
 });
+
+Deno.test("mesh fan-out: who closes and does not read is let go as soon as its place in the ring is gone", async () => {
+  await using served = new Served({ ringBytesMax: RING_BYTES });
+  using speaker = await served.login("Speaker");
+  const padding = "x".repeat(16_000);
+  // What is for it alone lies between the messages: it is never far ahead.
+  const sayAndPing = async (client: Client) => {
+    await sayAll(speaker, { count: 16, padding });
+    await client.send('{"type":"ping"}\n'.repeat(16));
+  };
+  // How many rounds the system takes, and the ring behind it.
+  using first = await served.login("first");
+  let rounds = 0;
+  while (served.clients.counters.slowConsumers === 0) {
+    await sayAndPing(first);
+    rounds += 1;
+  }
+  await first.rest();
+  using closing = await served.login("closing");
+  for (let i = 0; i < rounds - 2; i++) await sayAndPing(closing);
+  await closing.send({ type: "quit" });
+  await until("it has quit", () => served.core.status.clients === 1);
+  assertEquals(served.clients.counters.slowConsumers, 1);
+  const quitMs = performance.now();
+  await sayAll(speaker, { count: 160, padding });
+  await until("it is let go", () => served.clients.count === 1);
+  // A connection that closes would have had five seconds for its last words.
+  assertLess(performance.now() - quitMs, 4_000);
+});
