@@ -7,6 +7,13 @@ import { GENERATION_MAX, HOPS_MAX } from "./mesh_peer.ts";
 import type { MeshEvent, MeshEventBody } from "./mesh_peer.ts";
 import { checkMeshText, readRoomName } from "./mesh_requests.ts";
 
+/**
+ * Characters of an event's JSON: twice what the longest text takes, for fields
+ * that later versions add. With the longest way in front it fits a frame even
+ * if each takes three bytes, so that nobody is sent what he cannot pass on.
+ */
+export const EVENT_CHARACTERS_MAX = 65_536;
+
 /** Fields of any event; which of them count is said by `type`. */
 interface EventFields {
   readonly [field: string]: unknown;
@@ -67,6 +74,12 @@ export function formatMeshEvent(event: MeshEvent): string {
  *   not have sent it on.
  */
 export function readMeshEvent(json: string): MeshEvent {
+  if (json.length > EVENT_CHARACTERS_MAX) {
+    throw new WireError(
+      "too-large",
+      `Cannot read event of ${json.length} characters, limit is ${EVENT_CHARACTERS_MAX}`,
+    );
+  }
   let value: unknown;
   try {
     value = JSON.parse(json);

@@ -2,7 +2,11 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { WireError } from "../../protocol/errors.ts";
 import { FRAME, FrameReader } from "../../protocol/frame.ts";
 import { FRAME_BYTES_MAX } from "../../protocol/limits.ts";
-import { formatMeshEvent, readMeshEvent } from "../../protocol/mesh_event.ts";
+import {
+  EVENT_CHARACTERS_MAX,
+  formatMeshEvent,
+  readMeshEvent,
+} from "../../protocol/mesh_event.ts";
 import {
   GENERATION_MAX,
   HOPS_MAX,
@@ -12,6 +16,7 @@ import {
   type PeerMessage,
   type RelayedEvent,
 } from "../../protocol/mesh_peer.ts";
+import { MESH_TEXT_BYTES_MAX } from "../../protocol/mesh.ts";
 import {
   decodePeerMessage,
   encodePeerMessage,
@@ -49,6 +54,12 @@ function decodeAll(frames: readonly Uint8Array[]): PeerMessage[] {
     messages.push(decodePeerMessage(frame.kind, frame.payload));
   }
   return messages;
+}
+
+function decodeEvents(frame: Uint8Array): readonly RelayedEvent[] {
+  const [message] = decodeAll([frame]);
+  assert(message.kind === "events");
+  return message.events;
 }
 
 const MESSAGES: readonly PeerMessage[] = [
@@ -189,6 +200,31 @@ Deno.test("mesh peers: bytes that are not UTF-8 are refused", () => {
     WireError,
   );
   assertEquals(error.code, "invalid-utf8");
+});
+
+Deno.test("mesh peers: what is taken can be passed on, however long it is", () => {
+  const via = Array.from({ length: HOPS_MAX }, () => "A".repeat(64));
+  // The text as long as its JSON can be, and a field that nobody knows.
+  const body = { kind: "msg", from: "Dana", text: "x" } as const;
+  const text = '"'.repeat(MESH_TEXT_BYTES_MAX);
+  const longest = formatMeshEvent(event({ ...body, text }));
+  const padding = (json: string) =>
+    `${json.slice(0, -1)},"more":"${
+      "\u20ac".repeat(EVENT_CHARACTERS_MAX - json.length - 10)
+    }"}`;
+  for (const json of [longest, padding(longest), padding(relayed(body).json)]) {
+    const one = { via: via.slice(1), event: event(body), json };
+    for (const frame of encodePeerMessage({ kind: "events", events: [one] })) {
+      const [{ json }] = decodeEvents(frame);
+      const onward = { ...one, via, json };
+      encodePeerMessage({ kind: "events", events: [onward] });
+    }
+  }
+  const tooLong = padding(longest).replace('"more"', '"more2"');
+  assertEquals(
+    assertThrows(() => readMeshEvent(tooLong), WireError).code,
+    "too-large",
+  );
 });
 
 Deno.test("mesh peers: every cut and every strange kind of frame is refused", () => {
