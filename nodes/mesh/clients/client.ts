@@ -201,15 +201,20 @@ export class MeshClient implements LineTaker, Member {
           this.#state = "stranger";
           return this.#release();
         }
+        // A trace too many; nothing else that is under way is refused so.
+        if (message.code === "busy") this.#traceOver();
         return;
       case "trace":
-        this.#tracesOpen = Math.max(0, this.#tracesOpen - 1);
-        // What ends the connection must come behind the answer.
-        if (this.#hasEnded) queueMicrotask(() => this.#pump());
-        return;
+        return this.#traceOver();
       default:
         return;
     }
+  }
+
+  #traceOver(): void {
+    this.#tracesOpen = Math.max(0, this.#tracesOpen - 1);
+    // What ends the connection must come behind the answer.
+    if (this.#hasEnded) queueMicrotask(() => this.#pump());
   }
 
   /** Goes on with what had to wait. */

@@ -5,6 +5,8 @@ import {
   type HistoryLine,
   MESH_REQUEST_BYTES_MAX,
 } from "../../../../protocol/mesh.ts";
+import { TRACES_MAX } from "../../../../nodes/mesh/traces.ts";
+import type { PeerMessage } from "../../../../protocol/mesh_peer.ts";
 import { until } from "../../../process/until.ts";
 import { Served } from "./served.ts";
 
@@ -343,4 +345,34 @@ Deno.test("mesh clients: drained from here, people are sent away; a stop says so
   await served[Symbol.asyncDispose]();
   assertEquals(JSON.parse(await dana.rest()).code, "shutting-down");
   assertEquals(served.closed, 2);
+});
+
+Deno.test("mesh clients: who ends its side is let go when its last trace is over, however many were refused", async () => {
+  await using served = new Served();
+  const link = { link: 1, timeMs: Date.now() };
+  served.input({
+    ...{ ...link, kind: "link-up", peer: "B", isDialed: false },
+    incarnation: "0".repeat(32),
+  });
+  const say = (message: PeerMessage) =>
+    served.input({ ...link, kind: "peer", message });
+  say({ kind: "hello", generation: 1, known: 0 });
+  // It is there, and reports no trace.
+  say({
+    ...{ kind: "beat", seen: [] },
+    servers: [{
+      ...{ id: "B", generation: 1, version: 1, neighbours: ["A"] },
+      ...{ clients: 0, draining: false },
+    }],
+    topology: { topology: "mesh", version: 0, by: "B" },
+  });
+  using client = await served.login("Nc");
+  await client.send('{"type":"trace"}\n'.repeat(TRACES_MAX + 2));
+  await client.conn.closeWrite();
+  const types = (await client.rest()).trimEnd().split("\n")
+    .map((line) => JSON.parse(line).type);
+  assertEquals(types, [
+    ...["error", "error"],
+    ...new Array(TRACES_MAX).fill("trace"),
+  ]);
 });
