@@ -195,7 +195,7 @@ const table = {
     names: ["--allow-origin"],
     value: origins(),
     about:
-      'A web page\'s origin that may connect by WebSocket, such as "https://chat.example"; once for each. Programs and pages of this server itself always may.',
+      'A web page\'s origin that may connect by WebSocket, such as "https://chat.example"; once for each. Programs, and pages of this machine, always may.',
     variable: "SKEIN_ALLOW_ORIGINS",
   }),
   clients: defaultFlag({
@@ -421,7 +421,7 @@ function origins(): FlagValue<readonly string[]> {
         );
       }
       for (const one of all) {
-        const isOrigin = one === "*" || one === "null" ||
+        const isOrigin = one === "null" ||
           URL.canParse(one) && new URL(one).origin === one;
         if (!isOrigin) {
           throw new RangeError(
