@@ -76,6 +76,8 @@ export class MeshChatter {
   readonly #shows: boolean;
   #link: ChatLink<ToClient> | undefined;
   #user = "";
+  /** The servers that one has been at: what comes from another is not one's own. */
+  readonly #servers = new Set<string>();
   /** Where lines without an address go; undefined: to everyone. */
   #room: string | undefined;
   #line = 0;
@@ -247,6 +249,7 @@ export class MeshChatter {
 
   #ready({ user, server, again }: MeshChatEffect & { kind: "ready" }): void {
     this.#user = user;
+    this.#servers.add(server);
     this.#progressMs = performance.now();
     this.#trouble = "";
     this.#options.search?.rest();
@@ -351,13 +354,21 @@ export class MeshChatter {
     }
   }
 
-  /** One's own words stand where they were typed; and who one is, one knows. */
+  /**
+   * One's own words stand where they were typed; and who one is, one knows.
+   * Somebody else may have the same name at another server, until the two meet.
+   */
   #isOwn(answer: ToClient): boolean {
-    if (answer.type === "msg" || answer.type === "dm") {
-      return answer.from === this.#user;
+    switch (answer.type) {
+      case "msg":
+      case "dm":
+        return answer.from === this.#user && this.#servers.has(answer.server);
+      case "presence":
+        return answer.event !== "rename" && answer.name === this.#user &&
+          this.#servers.has(answer.server);
+      default:
+        return false;
     }
-    return answer.type === "presence" && answer.event !== "rename" &&
-      answer.name === this.#user;
   }
 
   /** At the end of a pipe nobody reads messages, but what went wrong is told. */

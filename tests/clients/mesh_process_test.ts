@@ -264,6 +264,10 @@ terminalTest(
     await terminal.shows(
       /\[\d\d:\d\d B\] Eve: hi\\x1b\[1A\r\n {15}\[12:00 A\] Bob: forged\r\n[^]*half a li/,
     );
+    // Two of one name may have met only now.
+    const other = { type: "msg", from: "Dana", time: Date.now(), n: 1 };
+    await server.push({ ...other, server: "B", text: "another Dana" });
+    await terminal.shows(/\d B\] Dana: another Dana\r\n[^]*half a li/);
     await terminal.feed(encode("ne\r/room lab\r"));
     await terminal.shows(/You are in #lab, and talk to it[^]*#lab> /);
     await terminal.feed(encode("to the lab\r/all\r"));
