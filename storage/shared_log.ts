@@ -80,8 +80,15 @@ const QUEUE_BYTES_MAX = 8_388_608;
 const WAITING_AFTER_MS = 2_000;
 const TROUBLE_AGAIN_MS = 30_000;
 
-/** Turns of the event loop to try again in, before a thread waits for the lock. */
-const LOCK_TRIES = 8;
+/** Turns of the event loop to try again in, before a pause is made in between. */
+const LOCK_TRIES = 32;
+
+/**
+ * How long it is tried again with pauses of a millisecond before a thread waits
+ * for the lock, which is sure to get it: between the time at which the thread
+ * has it and the one at which the event loop knows, all others wait for nothing.
+ */
+const LOCK_TRY_MS = 250;
 
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 5_000;
@@ -287,6 +294,7 @@ export class SharedLog {
   /** False: it failed, and is to be tried again later. */
   async #writeBatch(): Promise<boolean> {
     try {
+      this.#file.prepare(this.#queue, this.#first);
       // Most of the time it is free: then nothing is awaited.
       if (!this.#file.tryLock()) {
         this.#counters.lockWaits += 1;
@@ -355,6 +363,10 @@ export class SharedLog {
       if (this.#isClosed || this.#file.tryLock()) return;
     }
     const sinceMs = performance.now();
+    while (performance.now() - sinceMs < LOCK_TRY_MS) {
+      await this.#pause(1);
+      if (this.#isClosed || this.#file.tryLock()) return;
+    }
     let isTold = false;
     const tell = () => {
       if (this.#isClosed) return;

@@ -3,7 +3,8 @@
 import { dirname } from "node:path";
 import { causeText, StorageError } from "./errors.ts";
 import { rotatedNumbers, rotatedPath } from "./shared_log_files.ts";
-import { LINE_START, LOG_LINE_BYTES_MAX } from "./shared_log_line.ts";
+import { LogBatch } from "./shared_log_batch.ts";
+import { LOG_LINE_BYTES_MAX } from "./shared_log_line.ts";
 import {
   type FileIdentity,
   identityOf,
@@ -17,12 +18,6 @@ import { type LogTail, readLogTail } from "./shared_log_tail.ts";
  * the others do not wait long for the lock.
  */
 export const BATCH_BYTES_MAX = 98_304;
-
-/** A UTF-16 unit takes at most so many bytes. */
-const BYTES_PER_UNIT_MAX = 3;
-
-/** Bytes of `{"seq":` and the number behind it, at most. */
-const NUMBER_BYTES_MAX = LINE_START.length + 16;
 
 /** What was found, or done, under the lock, that an operator should know. */
 export type FileNews =
@@ -66,10 +61,7 @@ const NEWLINE = 10;
 export class SharedLogFile {
   readonly path: string;
   readonly #options: SharedLogFileOptions;
-  readonly #encoder = new TextEncoder();
-  readonly #buffer = new Uint8Array(
-    Math.max(BATCH_BYTES_MAX, LOG_LINE_BYTES_MAX),
-  );
+  readonly #batch: LogBatch;
   #file: Deno.FsFile;
   #identity: FileIdentity;
   /** The highest number that this process knows of. */
@@ -83,6 +75,8 @@ export class SharedLogFile {
   private constructor(path: string, options: SharedLogFileOptions) {
     this.path = path;
     this.#options = options;
+    const batchBytesMax = Math.min(BATCH_BYTES_MAX, options.fileBytesMax);
+    this.#batch = new LogBatch(batchBytesMax, LOG_LINE_BYTES_MAX);
     this.#file = openLogFile(path);
     this.#identity = identityOf(this.#file.statSync());
   }
@@ -169,35 +163,34 @@ export class SharedLogFile {
   }
 
   /**
-   * Writes as many lines as one write takes. Under the lock of the current file.
+   * Makes as many lines ready as one write takes, before the lock is held.
    *
    * @param rests Of each line what is behind its number; oldest first.
+   */
+  prepare(rests: readonly string[], first: number): void {
+    this.#batch.fill(rests, { first, firstSeq: this.#lastSeq + 1 });
+  }
+
+  /**
+   * Writes what was made ready, or more where that has become little. Under the
+   * lock of the current file.
+   *
+   * @param rests As they were made ready, and what came after.
    * @returns `rotated`: the file is another one now, and not locked; once more.
    * @throws {Error} Nothing was written: the end cannot be read or repaired.
    */
   write(rests: readonly string[], first: number): WrittenBatch | "rotated" {
     const sizeBytes = this.#settleEnd();
-    let text = "";
-    let seq = this.#lastSeq;
-    let unitsLeft = Math.min(BATCH_BYTES_MAX, this.#options.fileBytesMax) /
-      BYTES_PER_UNIT_MAX;
-    for (let at = first; at < rests.length; at++) {
-      unitsLeft -= rests[at].length + NUMBER_BYTES_MAX;
-      if (unitsLeft < 0 && at > first) break;
-      seq += 1;
-      text += LINE_START + seq + rests[at];
-    }
-    const { written } = this.#encoder.encodeInto(text, this.#buffer);
-    if (this.#isFull(sizeBytes + written) && sizeBytes > 0 && this.#rotate()) {
-      return "rotated";
-    }
-    const bytes = this.#buffer.subarray(0, written);
+    const bytes = this.#numbered(rests, first);
+    if (
+      this.#isFull(sizeBytes + bytes.length) && sizeBytes > 0 && this.#rotate()
+    ) return "rotated";
     const end = writeAll(this.#file, bytes);
     if (end.failure === undefined) {
-      const lines = seq - this.#lastSeq;
-      this.#lastSeq = seq;
-      this.#endBytes = sizeBytes + written;
-      return { lines, bytes: written };
+      const { lines } = this.#batch;
+      this.#lastSeq += lines;
+      this.#endBytes = sizeBytes + bytes.length;
+      return { lines, bytes: bytes.length };
     }
     const whole = bytes.subarray(0, end.writtenBytes).lastIndexOf(NEWLINE) + 1;
     const lines = countLines(bytes.subarray(0, whole));
@@ -205,6 +198,19 @@ export class SharedLogFile {
     this.#endBytes = -1;
     if (end.writtenBytes > whole) this.#cutBack(sizeBytes + whole);
     return { lines, bytes: whole, failure: end.failure };
+  }
+
+  #numbered(rests: readonly string[], first: number): Uint8Array {
+    const firstSeq = this.#lastSeq + 1;
+    // Much has come while the lock was waited for: it goes with this write.
+    const { isFull, lines } = this.#batch;
+    const isLittle = !isFull && 2 * lines < rests.length - first;
+    const bytes = isLittle ? undefined : this.#batch.number(firstSeq);
+    if (bytes !== undefined) return bytes;
+    this.#batch.fill(rests, { first, firstSeq });
+    const filled = this.#batch.number(firstSeq);
+    if (filled === undefined) throw new Error("Numbers have other digits");
+    return filled;
   }
 
   /** Knows the last number, and that the file ends with a newline. Returns its size. */
