@@ -2,12 +2,17 @@
 
 import type { RelayedEvent } from "../../protocol/mesh_peer.ts";
 import type { RecentBounds } from "./contract.ts";
+import { OwnEvent } from "./own_event.ts";
 
-/** What an event takes beside its text, as JSON and as objects; a guess on the high side. */
-const EVENT_BYTES = 656;
+/** What an event takes as objects; a guess on the high side, as all of these. */
+const EVENT_BYTES = 256;
 
-/** For a character of its text in JSON: V8 keeps one in at most 2 bytes, and it may be escaped. */
-const CHARACTER_BYTES = 4;
+/** For a character of JSON: V8 keeps one in at most 2 bytes. */
+const JSON_CHARACTER_BYTES = 2;
+
+/** The JSON of an event of this server beside its text, and a character of that, which may be escaped. */
+const OWN_JSON_BYTES = 400;
+const OWN_CHARACTER_BYTES = 4;
 
 export class RecentEvents {
   readonly #bounds: RecentBounds;
@@ -82,8 +87,17 @@ export class RecentEvents {
   }
 }
 
-/** The same each time: it is taken off again when the event goes. */
-function bytesOf({ event: { body } }: RelayedEvent): number {
+/**
+ * The same each time: it is taken off again when the event goes. What others
+ * sent may have fields that are not known here; and one's own is not put into
+ * JSON for this.
+ */
+function bytesOf(relayed: RelayedEvent): number {
+  if (!(relayed instanceof OwnEvent)) {
+    return EVENT_BYTES + JSON_CHARACTER_BYTES * relayed.json.length;
+  }
+  const { body } = relayed.event;
   const isText = body.kind === "msg" || body.kind === "dm";
-  return EVENT_BYTES + (isText ? CHARACTER_BYTES * body.text.length : 0);
+  return EVENT_BYTES + OWN_JSON_BYTES +
+    (isText ? OWN_CHARACTER_BYTES * body.text.length : 0);
 }

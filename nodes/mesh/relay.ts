@@ -2,7 +2,6 @@
 
 import { WireError } from "../../protocol/errors.ts";
 import type { NodeId } from "../../protocol/ids.ts";
-import { formatMeshEvent } from "../../protocol/mesh_event.ts";
 import {
   HOPS_MAX,
   type MeshEvent,
@@ -12,6 +11,7 @@ import {
 } from "../../protocol/mesh_peer.ts";
 import type { MeshContext } from "./context.ts";
 import type { KnownServer, KnownServers } from "./known_servers.ts";
+import { OwnEvent } from "./own_event.ts";
 import type { PeerLink } from "./peer_link.ts";
 import type { Routes } from "./routes.ts";
 
@@ -182,22 +182,6 @@ export class Relay {
       else onward.push({ via: [...via, self], event, json });
     }
     return onward;
-  }
-}
-
-/** An event of this server, encoded when the first other one is to get it. */
-class OwnEvent implements RelayedEvent {
-  readonly via: readonly NodeId[];
-  readonly event: MeshEvent;
-  #json: string | undefined = undefined;
-
-  constructor(via: readonly NodeId[], event: MeshEvent) {
-    this.via = via;
-    this.event = event;
-  }
-
-  get json(): string {
-    return this.#json ??= formatMeshEvent(this.event);
   }
 }
 
