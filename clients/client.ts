@@ -38,6 +38,8 @@ Examples:
   skein status --watch
   skein leave -c 127.0.0.1:8092
   skein topology ring -c 127.0.0.1:5001
+  skein drain -c 127.0.0.1:5001 --wait    before that server is stopped
+  skein log -f                            the log of a mesh, as it goes on
   skein send -c 127.0.0.1:3525 --file notes.txt
 `;
 

@@ -265,7 +265,7 @@ function meshFleet({ name, ports, data }: FleetSite): Fleet {
       `  or a browser  new WebSocket("ws://${servers[0]}/ws")`,
       `  the log       ${TASK} client log ${log} -f`,
       `  or plainly    tail -f ${log} | jq .`,
-      `  on the way    ${TASK} client topology ring -c ${servers[0]}`,
+      `  topology      ${TASK} client topology ring -c ${servers[0]}`,
       ...nodes.map((node, index) =>
         `  ${index === 0 ? "admin pages" : "           "}   http://${
           addresses[size + index]

@@ -259,7 +259,10 @@ export class MeshCore implements Core<MeshInput, MeshEffect>, MeshView {
     this.#cluster.setDraining(!isUndone);
     if (isChange) {
       context.log({ type: "drain", text: isUndone ? "undone" : "begun" });
-      context.report("info", isUndone ? "Takes clients again" : "Is emptied");
+      context.report(
+        "info",
+        isUndone ? "Takes clients again" : "Takes no new clients",
+      );
     }
     if (!isUndone) {
       const to = this.#cluster.others();
