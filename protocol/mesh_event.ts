@@ -41,8 +41,11 @@ export function formatMeshEvent(event: MeshEvent): string {
       });
     }
     case "dm": {
-      const { from, to, text } = body;
-      return JSON.stringify({ type, from, origin_server, to, text, ...stamp });
+      const { from, to, at, text } = body;
+      return JSON.stringify({
+        ...{ type, from, origin_server, to, at, text },
+        ...stamp,
+      });
     }
     case "login": {
       const { name: from, since, was } = body;
@@ -118,6 +121,7 @@ function readBody(fields: EventFields): MeshEventBody {
         kind: "dm",
         from: readPerson(fields.from, "from"),
         to: readPerson(fields.to, "to"),
+        at: readId(fields.at, "at"),
         text: readText(fields.text),
       };
     case "relay_login": {

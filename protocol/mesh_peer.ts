@@ -40,6 +40,8 @@ export type MeshEventBody =
     readonly kind: "dm";
     readonly from: string;
     readonly to: string;
+    /** Where that one was, as the origin knew: another of that name is not meant. */
+    readonly at: NodeId;
     readonly text: string;
   }
   /** Also after a rename, with the time of the first login. */

@@ -1,6 +1,7 @@
 /** What a mesh server does with the requests of its clients. */
 
 import { USER_NAME_CHARACTERS_MAX } from "../../protocol/chat.ts";
+import type { NodeId } from "../../protocol/ids.ts";
 import {
   LISTED_MAX,
   type ListedUser,
@@ -114,12 +115,13 @@ export class ClientDesk {
     const { client, id, to, text } = ask;
     const session = this.#sessionOf(ask);
     if (session === undefined) return;
-    if (!this.isTaken(to)) {
+    const at = this.#whereIs(to);
+    if (at === undefined) {
       const text = `Nobody called ${to} is logged in`;
       return context.refuse(client, id, { code: "no-such-user", text });
     }
     const from = session.name;
-    const { n } = this.#parts.publish({ kind: "dm", from, to, text });
+    const { n } = this.#parts.publish({ kind: "dm", from, to, at, text });
     context.log({ type: "dm", from, to, text });
     context.ok(client, id, n);
   }
@@ -243,10 +245,13 @@ export class ClientDesk {
   deliverDirect(event: MeshEvent): void {
     const { origin, n, time, body } = event;
     if (body.kind !== "dm") return;
-    const { from, to, text } = body;
+    const { from, to, at, text } = body;
     const server = origin.id;
     const clients: ClientNumber[] = [];
-    const receiver = this.sessions.named(to);
+    // Somebody else may have had the name on the other side of a cut, or have
+    // it since: what is told late is not for him.
+    const isHere = at === this.#context.options.id;
+    const receiver = isHere ? this.sessions.named(to) : undefined;
     if (receiver !== undefined) clients.push(receiver.client);
     if (server === this.#context.options.id && from !== to) {
       const sender = this.sessions.named(from);
@@ -280,10 +285,15 @@ export class ClientDesk {
 
   /** Whether somebody has this name, at any server that is reached. */
   isTaken(name: string): boolean {
-    for (const { isUp, stream } of this.#parts.servers) {
-      if (isUp && stream.presence.since(name) !== undefined) return true;
+    return this.#whereIs(name) !== undefined;
+  }
+
+  /** The server at which somebody of this name is; this one before others. */
+  #whereIs(name: string): NodeId | undefined {
+    for (const { id, isUp, stream } of this.#parts.servers) {
+      if (isUp && stream.presence.since(name) !== undefined) return id;
     }
-    return false;
+    return undefined;
   }
 
   /**

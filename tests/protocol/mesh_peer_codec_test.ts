@@ -27,7 +27,7 @@ const ORIGIN = { id: "A", generation: 1_732_199_912_345 };
 const BODIES: readonly MeshEventBody[] = [
   { kind: "msg", from: "Dana", text: "Hello from A" },
   { kind: "msg", from: "Dana", text: 'tea "?"\nyes\u2028', room: "tea" },
-  { kind: "dm", from: "Dana", to: "Ahmad", text: "psst" },
+  { kind: "dm", from: "Dana", to: "Ahmad", at: "B", text: "psst" },
   { kind: "login", name: "Dana", since: 7 },
   { kind: "login", name: "Dana-B", since: 7, was: "Dana" },
   { kind: "logout", name: "Łucja" },

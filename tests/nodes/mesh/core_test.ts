@@ -202,6 +202,30 @@ Deno.test("mesh core: a dm goes to its receiver and its sender alone", () => {
   assertEquals([direct(a), direct(b), direct(c)], [1, 1, 0]);
 });
 
+Deno.test("mesh core: a dm is for whom its sender knew by that name, and for no namesake behind a cut", () => {
+  const mesh = new DrivenMesh([{ id: "A" }, { id: "B" }]);
+  const [a, b] = mesh.servers;
+  a.step({ kind: "link-down", link: 1, reason: "cut" });
+  b.step({ kind: "link-down", link: 0, reason: "cut" });
+  a.ask(1, login("Dana"));
+  b.nowMs += 1;
+  b.ask(1, login("Dana"));
+  b.ask(2, login("Ahmad"));
+  b.ask(2, { kind: "dm", to: "Dana", text: "psst" });
+  const link = { kind: "link-up", incarnation: "again" } as const;
+  a.step({ ...link, link: 1, peer: "B", isDialed: true });
+  b.step({ ...link, link: 0, peer: "A", isDialed: false });
+  mesh.run();
+  mesh.wait(30);
+  const isRenamed = told(b.effects, 1).some((one) =>
+    one.type === "system" && one.notice?.code === "renamed"
+  );
+  assert(isRenamed);
+  const direct = ({ effects }: DrivenCore) =>
+    told(effects, 1).filter(({ type }) => type === "dm").length;
+  assertEquals([direct(a), direct(b)], [0, 1]);
+});
+
 Deno.test("mesh core: a plain relay_msg is for this server's clients alone", () => {
   const mesh = new DrivenMesh([{ id: "A" }, { id: "B" }]);
   const [a] = mesh.servers;
