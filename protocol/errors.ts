@@ -66,6 +66,8 @@ export const WIRE_CODES = {
   "wrong-node": "definite",
   /** There is no snapshot to be had here. */
   "no-snapshot": "definite",
+  /** What was asked for cannot be read from the disk; the operator is told why. */
+  "unreadable": "definite",
   /** At a bound of connections or memory; try again later. */
   "busy": "definite",
   /** No server can take a write or a linearizable read just now; try again. */

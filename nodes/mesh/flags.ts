@@ -173,7 +173,7 @@ const table = {
     value: wholeNumber({ min: 1, max: 1_000_000 }),
     default: DEFAULT_RECENT.eventsMax,
     about:
-      "How many messages of each server to keep for one that was away and comes back.",
+      "How many messages of each server to keep for one that was away and comes back, in at most 839 bytes of memory for each, 8 MiB at least: fewer if they are long.",
     variable: "SKEIN_KEEP",
   }),
   keepFor: defaultFlag({
@@ -257,6 +257,7 @@ export function parseMeshFlags(
     recent: {
       ...DEFAULT_RECENT,
       eventsMax: values.keep,
+      bytesMax: recentBytesMax(values.keep),
       ageMsMax: values.keepFor,
     },
     advertise: values.advertise,
@@ -275,6 +276,12 @@ export function parseMeshFlags(
 export function defaultMeshId(hostname: string, port: number): NodeId {
   const name = hostname.replaceAll(/[^A-Za-z0-9._-]/g, "-");
   return `${name.slice(0, HOST_CHARACTERS_MAX) || "server"}-${port}`;
+}
+
+/** As much memory for each as by default, and no less of it. */
+function recentBytesMax(eventsMax: number): number {
+  const { bytesMax, eventsMax: usual } = DEFAULT_RECENT;
+  return Math.max(bytesMax, Math.ceil(eventsMax * bytesMax / usual));
 }
 
 // Words without flags

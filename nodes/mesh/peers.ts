@@ -127,10 +127,16 @@ export class Peers {
     const known = this.#targets.get(id);
     if (known !== undefined) {
       known.heardMs = nowMs;
-      if (!known.isConfigured) known.address = address;
+      if (!known.isConfigured) this.#move(known, address);
       return true;
     }
-    if (this.#targets.size >= MESH_SERVERS_MAX) return false;
+    if (this.#targets.size >= MESH_SERVERS_MAX) {
+      this.#said.say("warn", "too many", {
+        message:
+          `Dials ${MESH_SERVERS_MAX} servers, which is its limit: others must dial this one`,
+      });
+      return false;
+    }
     const target: Target = {
       ...{ id, address, isConfigured, heardMs: nowMs },
       ...{ attempts: 0, linkedSinceMs: nowMs },
@@ -343,6 +349,15 @@ export class Peers {
   }
 
   // Dialling
+
+  #move(target: Target, address: Address): void {
+    if (formatAddress(target.address) === formatAddress(address)) return;
+    target.address = address;
+    // Whoever is said to be elsewhere now may be another one after all.
+    if (!target.isSelf) return;
+    target.isSelf = false;
+    this.#tend(target, 0);
+  }
 
   #missing(id: NodeId, error: WireError): void {
     const target = this.#targets.get(id);

@@ -5,7 +5,6 @@ import { RequestError } from "../../../protocol/chat.ts";
 import { type WireCode, WireError } from "../../../protocol/errors.ts";
 import {
   HISTORY_LIMIT_DEFAULT,
-  type HistoryLine,
   MESH_REQUEST_BYTES_MAX,
   type MeshDrain,
   type MeshHistory,
@@ -27,6 +26,11 @@ import type { LineTaker } from "../../host/line_reader.ts";
 import type { ClientAsk, ClientNumber } from "../contract.ts";
 import { HELP_TEXT } from "./help.ts";
 import type { Member, Style } from "./fan_out.ts";
+import {
+  cutHistory,
+  type HistoryAnswer,
+  type HistoryQuestion,
+} from "./history.ts";
 import { LOW_WATER_BYTES, type Subscriber } from "./subscriber.ts";
 
 /** Bytes of a line before login: names fit, and what anybody may ask. */
@@ -38,19 +42,14 @@ export const STRANGER_LINE_BYTES_MAX = 16_384;
  */
 export const STRANGER_WAIT_MS = 60_000;
 
-/** Bytes of one history answer; what is older is asked for with `before`. */
-const HISTORY_ANSWER_BYTES_MAX = 262_144;
+/** Requests of one client that are taken in one go: then others have their turn. */
+export const TURN_REQUESTS_MAX = 256;
 
-/** Which messages of the log to read, and the answer. */
-export interface HistoryQuestion {
-  readonly room?: string;
-  readonly limit: number;
-  readonly before?: number;
-}
-export interface HistoryAnswer {
-  readonly messages: readonly HistoryLine[];
-  readonly more: boolean;
-}
+/**
+ * Characters of what somebody says to others in a second, above which he waits
+ * for readers that are far behind: the words of people are far below it.
+ */
+const FLOOD_CHARACTERS = 16_384;
 
 /** What a client's connection can do. */
 export interface ClientTransport {
@@ -89,9 +88,14 @@ export interface ClientOwner {
   /** It needs nothing of that any more, what waits included. */
   part(client: MeshClient): void;
   status(): MeshStatus;
+  /** @throws {WireError} `busy`, or `unreadable`. */
   history(question: HistoryQuestion): Promise<HistoryAnswer>;
   /** Whether nothing more may be logged just now; `client` is told, and later {@linkcode MeshClient.goOn}. */
   mustWait(client: MeshClient): boolean;
+  /** Whether readers are so far behind that nothing more may be said by one who says much; later {@linkcode MeshClient.goOn}. */
+  mustSlowDown(client: MeshClient): boolean;
+  /** Has {@linkcode MeshClient.goOn} called when others have had their turn. */
+  queueTurn(client: MeshClient): void;
   /** It has fallen behind: count that, and cut it off. */
   cutSlow(client: MeshClient, error: WireError): void;
   /** It says nothing more, and is told nothing more than it was. */
@@ -124,6 +128,10 @@ export class MeshClient implements LineTaker, Member {
   #at = 0;
   /** What came behind them: more lines, and what is wrong with lines that are none. */
   #behind: (string | WireError)[] = [];
+  /** The request before them all, which must wait. */
+  #held: MeshRequest | undefined;
+  /** Said to others, since the last look at this client. */
+  #saidCharacters = 0;
 
   constructor(
     number: ClientNumber,
@@ -173,7 +181,9 @@ export class MeshClient implements LineTaker, Member {
   /** Whether the client is stuck, or never said who it is. */
   check(nowMs: number): WireError | undefined {
     const error = this.transport.check(nowMs);
-    const isKnown = this.isLoggedIn || this.#isRelaying || this.#isOccupied;
+    this.#saidCharacters = 0;
+    const isKnown = this.isLoggedIn || this.#isRelaying || this.#isOccupied ||
+      this.#held !== undefined;
     if (isKnown) this.#saidMs = nowMs;
     if (error !== undefined || nowMs - this.#saidMs <= STRANGER_WAIT_MS) {
       return error;
@@ -201,6 +211,8 @@ export class MeshClient implements LineTaker, Member {
           this.#state = "stranger";
           return this.#release();
         }
+        // A line of another server that may not be relayed: a stranger's.
+        if (message.code === "not-allowed") this.#isRelaying = false;
         // A trace too many; nothing else that is under way is refused so.
         if (message.code === "busy") this.#traceOver();
         return;
@@ -257,6 +269,7 @@ export class MeshClient implements LineTaker, Member {
     this.#lines = "";
     this.#at = 0;
     this.#behind = [];
+    this.#held = undefined;
     this.transport.stopReading();
     this.#owner.left(this);
     return true;
@@ -267,25 +280,35 @@ export class MeshClient implements LineTaker, Member {
   #add(lines: string | WireError): boolean {
     this.#behind.push(lines);
     this.#pump();
-    this.#isWaitingToRead = this.#hasLines;
+    this.#isWaitingToRead = this.#hasWork;
     return !this.#isWaitingToRead;
   }
 
-  get #hasLines(): boolean {
-    return this.#at < this.#lines.length || this.#behind.length > 0;
+  get #hasWork(): boolean {
+    return this.#at < this.#lines.length || this.#behind.length > 0 ||
+      this.#held !== undefined;
   }
 
   /** Takes up lines as long as there is room for what they lead to. */
   #pump(): void {
     if (this.#isPumping) return;
     this.#isPumping = true;
+    let count = 0;
     while (
-      this.#hasLines && !this.#isClosed && !this.#isOccupied &&
-      this.subscriber.ownBytes < LOW_WATER_BYTES &&
-      !this.#owner.mustWait(this)
-    ) this.#takeLine();
+      this.#hasWork && !this.#isClosed && !this.#isOccupied &&
+      this.subscriber.ownBytes < LOW_WATER_BYTES
+    ) {
+      count += 1;
+      if (count > TURN_REQUESTS_MAX) {
+        this.#owner.queueTurn(this);
+        break;
+      }
+      if (this.#held === undefined) this.#takeLine();
+      else this.#retry(this.#held);
+      if (this.#held !== undefined) break;
+    }
     this.#isPumping = false;
-    if (this.#hasLines || this.#isClosed) return;
+    if (this.#hasWork || this.#isClosed) return;
     this.#lines = "";
     this.#at = 0;
     if (this.#isWaitingToRead) {
@@ -338,7 +361,48 @@ export class MeshClient implements LineTaker, Member {
       return this.sayError(error, error.id);
     }
     if (!this.isLoggedIn) this.#saidMs = performance.now();
+    const { type } = request;
+    if (type === "msg" || type === "dm" || type === "relay_msg") {
+      this.#saidCharacters += line.length;
+    }
+    if (!this.#mustHold(request)) return this.#handle(request);
+    this.#held = request;
+  }
+
+  #retry(request: MeshRequest): void {
+    if (this.#mustHold(request)) return;
+    this.#held = undefined;
     this.#handle(request);
+  }
+
+  /** Whether it must wait: it would be logged, or come to readers that are behind. */
+  #mustHold(request: MeshRequest): boolean {
+    switch (request.type) {
+      case "msg":
+      case "dm":
+        return this.isLoggedIn &&
+          (this.#owner.mustWait(this) || this.#mustSlowDown());
+      case "relay_msg":
+        return this.#mustSlowDown();
+      case "join":
+      case "leave":
+        return this.isLoggedIn && this.#owner.mustWait(this);
+      case "login":
+        if (this.isLoggedIn) return false;
+        this.#speak(request.more === true);
+        return this.#owner.mustWait(this);
+      case "topology":
+        return request.topology !== undefined && this.#owner.mustWait(this);
+      case "drain":
+        return this.transport.isOperator && this.#owner.mustWait(this);
+      default:
+        return false;
+    }
+  }
+
+  #mustSlowDown(): boolean {
+    return this.#saidCharacters > FLOOD_CHARACTERS &&
+      this.#owner.mustSlowDown(this);
   }
 
   #handle(request: MeshRequest): void {
@@ -438,7 +502,6 @@ export class MeshClient implements LineTaker, Member {
       });
     }
     const isMore = request.more === true;
-    this.#speak(isMore);
     this.#state = "logging-in";
     this.#isOccupied = true;
     this.#owner.input(this, {
@@ -466,6 +529,7 @@ export class MeshClient implements LineTaker, Member {
           "Cannot relay: servers of this cluster show that they have its key",
       });
     }
+    // Until the core refuses it.
     this.#isRelaying = true;
     this.#owner.plainRelay(this, line);
   }
@@ -485,13 +549,8 @@ export class MeshClient implements LineTaker, Member {
         this.#say({ type: "history", id, room, messages, more });
         this.#release();
       },
-      (error) => {
-        this.sayError(
-          error instanceof WireError
-            ? error
-            : new WireError("busy", "Cannot read the history just now"),
-          id,
-        );
+      (error: WireError) => {
+        this.sayError(error, id);
         this.#release();
       },
     );
@@ -503,19 +562,6 @@ export class MeshClient implements LineTaker, Member {
     // The answer is on its way: what comes next follows it.
     queueMicrotask(() => this.#pump());
   }
-}
-
-/** The newest messages that fit into one answer. */
-function cutHistory({ messages, more }: HistoryAnswer): HistoryAnswer {
-  let from = messages.length;
-  let bytes = 0;
-  while (from > 0) {
-    bytes += Buffer.byteLength(JSON.stringify(messages[from - 1]));
-    if (bytes > HISTORY_ANSWER_BYTES_MAX) break;
-    from -= 1;
-  }
-  if (from === 0) return { messages, more };
-  return { messages: messages.slice(from), more: true };
 }
 
 function errorMessage(

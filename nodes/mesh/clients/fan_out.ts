@@ -9,6 +9,9 @@ import type { Subscriber } from "./subscriber.ts";
 /** Bytes that each format's ring holds: how far a reader may fall behind. */
 export const RING_BYTES_MAX = 4_194_304;
 
+/** After so many bytes it is looked again who is how far behind. */
+const LOOK_BYTES = 65_536;
+
 /** Whether a client gets the bare messages, or all fields. */
 export type Style = "plain" | "more";
 
@@ -38,6 +41,9 @@ export class FanOut {
   readonly #ringBytesMax: number;
   readonly #toFlush = new Set<Member>();
   #isScheduled = false;
+  /** Bytes that were added since it was looked who is behind. */
+  #unseenBytes = 0;
+  #isPressed = false;
 
   constructor(options: { ringBytesMax?: number | undefined }) {
     this.#ringBytesMax = options.ringBytesMax ?? RING_BYTES_MAX;
@@ -60,6 +66,26 @@ export class FanOut {
     let bytes = 0;
     for (const { ring } of this.#channels) bytes += ring.heldBytes;
     return bytes;
+  }
+
+  /** Whether somebody who reads on is so far behind that whoever says much must wait. */
+  get isPressed(): boolean {
+    if (this.#unseenBytes >= LOOK_BYTES) this.look(performance.now());
+    return this.#isPressed;
+  }
+
+  /** Looks who is behind now. */
+  look(nowMs: number): void {
+    this.#unseenBytes = 0;
+    const lagBytesMax = this.#ringBytesMax / 2;
+    let isPressed = false;
+    for (const { members } of this.#channels) {
+      for (const { subscriber } of members) {
+        // Each is looked at: it is from look to look that its pace is seen.
+        if (subscriber.isLagging(nowMs, lagBytesMax)) isPressed = true;
+      }
+    }
+    this.#isPressed = isPressed;
   }
 
   /** Gives `member` all that goes to everyone from now on. */
@@ -122,6 +148,7 @@ export class FanOut {
   /** Adds bytes for one alone. */
   push(member: Member, bytes: Uint8Array): void {
     member.subscriber.push(bytes);
+    this.#unseenBytes += bytes.length;
     this.#toFlush.add(member);
     this.#schedule();
   }
@@ -130,6 +157,7 @@ export class FanOut {
     const { ring, members } = channel;
     ring.append(text, () => lowestOf(members));
     channel.hasNew = true;
+    this.#unseenBytes += text.length;
     this.#schedule();
   }
 

@@ -155,6 +155,14 @@ function isAddress(name: string): boolean {
   return name.startsWith("[") && name.endsWith("]");
 }
 
+/** By which proxies tell for whom they ask. */
+const FORWARDED = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+/** Whether somebody else asks than the one at the connection's other end. */
+export function isForwarded({ headers }: HttpRequest): boolean {
+  return FORWARDED.some((name) => Object.hasOwn(headers, name));
+}
+
 // Answers
 
 const REASONS: Readonly<Record<number, string>> = {

@@ -1,5 +1,6 @@
 /** All clients of a mesh server: who comes in, what they ask, and what they are told. */
 
+import { setImmediate } from "node:timers";
 import { type WireCode, WireError } from "../../../protocol/errors.ts";
 import type { NodeId } from "../../../protocol/ids.ts";
 import type {
@@ -11,6 +12,7 @@ import type {
 } from "../../../protocol/mesh.ts";
 import type { Link } from "../../host/link.ts";
 import type { Log } from "../../host/log.ts";
+import { SeldomLog } from "../../host/seldom_log.ts";
 import { settleWithin } from "../../host/settle_within.ts";
 import type {
   ClientAsk,
@@ -21,14 +23,14 @@ import type {
 import {
   type ClientOwner,
   type ClientTransport,
-  type HistoryAnswer,
-  type HistoryQuestion,
   MeshClient,
 } from "./client.ts";
 import { FanOut } from "./fan_out.ts";
+import type { HistoryAnswer, HistoryQuestion } from "./history.ts";
 import {
   httpAnswer,
   type HttpRequest,
+  isForwarded,
   mayBeHttp,
   mayOriginEnter,
   readOpening,
@@ -42,6 +44,12 @@ export const CONNECTIONS_MAX = 10_000;
 
 /** Histories that are read at once: each reads files. */
 const HISTORIES_MAX = 4;
+
+/** How often it is looked whether readers that are behind have caught up. */
+const LOOK_MS = 20;
+
+/** Codes of the system for too many open files: that passes. */
+const PASSING = ["EMFILE", "ENFILE"];
 
 /** How often each connection is looked at. */
 const CHECK_EVERY_MS = 1_000;
@@ -82,6 +90,7 @@ export class MeshClients implements ClientOwner {
     webSockets: 0,
     refusedHttp: 0,
     waits: 0,
+    slowedDown: 0,
   };
   readonly #options: MeshClientsOptions;
   readonly #connectionsMax: number;
@@ -94,6 +103,13 @@ export class MeshClients implements ClientOwner {
   /** Those who wait for the log. */
   readonly #waiting = new Set<MeshClient>();
   #isLogAwaited = false;
+  /** Those who wait for readers that are behind. */
+  readonly #slowedDown = new Set<MeshClient>();
+  #lookTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Those who have more to be taken, in turn. */
+  readonly #turns = new Set<MeshClient>();
+  #isTurnDue = false;
+  readonly #said: SeldomLog;
   #historiesOpen = 0;
   readonly #historiesWaiting: (() => void)[] = [];
   #isStopping = false;
@@ -104,6 +120,7 @@ export class MeshClients implements ClientOwner {
     this.#options = options;
     this.server = options.server;
     this.isKeyed = options.isKeyed;
+    this.#said = new SeldomLog(options.log);
     this.#connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
     this.#fanOut = new FanOut({ ringBytesMax: options.ringBytesMax });
   }
@@ -138,6 +155,13 @@ export class MeshClients implements ClientOwner {
         : `This server has ${this.#connectionsMax} connections, which is its limit`;
       const code = this.#isStopping ? "shutting-down" : "busy";
       return void this.#turnAway(link, { code, text }).then(onOver);
+    }
+    if (isBinary(first)) {
+      this.counters.refusedRequests += 1;
+      const text =
+        "This port takes lines of JSON, HTTP and Skein's frames, and no TLS or other bytes";
+      return void this.#turnAway(link, { code: "invalid-message", text })
+        .then(onOver);
     }
     if (!mayBeHttp(first)) return this.#openLines(link, first, onOver);
     void this.#openHttp(link, first, onOver);
@@ -252,8 +276,15 @@ export class MeshClients implements ClientOwner {
     try {
       return await this.#options.history(question);
     } catch (error) {
-      this.#options.log.warn("Cannot read the history", { error });
-      throw error;
+      const why = error instanceof Error ? error.message : String(error);
+      this.#said.say("warn", "history", {
+        message: `Cannot read the history: ${why}`,
+      });
+      // Why, is the operator's business.
+      const text = "Cannot read the history";
+      throw isPassing(error)
+        ? new WireError("busy", `${text} just now`, { cause: error })
+        : new WireError("unreadable", text, { cause: error });
     } finally {
       // The place goes to whoever waits longest.
       const next = this.#historiesWaiting.shift();
@@ -276,8 +307,23 @@ export class MeshClients implements ClientOwner {
     return true;
   }
 
+  mustSlowDown(client: MeshClient): boolean {
+    if (!this.#fanOut.isPressed) return false;
+    if (!this.#slowedDown.has(client)) this.counters.slowedDown += 1;
+    this.#slowedDown.add(client);
+    this.#lookTimer ??= setTimeout(() => this.#lookAgain(), LOOK_MS);
+    return true;
+  }
+
+  queueTurn(client: MeshClient): void {
+    this.#turns.add(client);
+    this.#planTurn();
+  }
+
   left(client: MeshClient): void {
     this.#waiting.delete(client);
+    this.#slowedDown.delete(client);
+    this.#turns.delete(client);
     this.#clients.delete(client.number);
     // Not within the core's own step, in which a slow one may have been found.
     queueMicrotask(() =>
@@ -303,6 +349,33 @@ export class MeshClients implements ClientOwner {
       });
       client.goOn();
     }
+  }
+
+  #lookAgain(): void {
+    this.#lookTimer = undefined;
+    if (this.#slowedDown.size === 0) return;
+    this.#fanOut.look(performance.now());
+    if (this.#fanOut.isPressed) {
+      this.#lookTimer = setTimeout(() => this.#lookAgain(), LOOK_MS);
+      return;
+    }
+    const clients = [...this.#slowedDown];
+    this.#slowedDown.clear();
+    for (const client of clients) client.goOn();
+  }
+
+  /** One client's turn, then what has come in meanwhile, then the next one's. */
+  #planTurn(): void {
+    if (this.#isTurnDue || this.#turns.size === 0) return;
+    this.#isTurnDue = true;
+    setImmediate(() => {
+      this.#isTurnDue = false;
+      const [client] = this.#turns;
+      if (client === undefined) return;
+      this.#turns.delete(client);
+      client.goOn();
+      this.#planTurn();
+    });
   }
 
   // Who comes in
@@ -389,7 +462,8 @@ export class MeshClients implements ClientOwner {
         onOver();
       }),
       {
-        isPage: request.headers.origin !== undefined,
+        isOfElsewhere: request.headers.origin !== undefined ||
+          isForwarded(request),
         write: (bytes) => this.#fanOut.push(client, bytes),
       },
     );
@@ -440,6 +514,8 @@ export class MeshClients implements ClientOwner {
   #rest(): void {
     clearInterval(this.#checkTimer);
     this.#checkTimer = undefined;
+    clearTimeout(this.#lookTimer);
+    this.#lookTimer = undefined;
     this.#whenEmpty?.();
   }
 
@@ -454,4 +530,17 @@ export class MeshClients implements ClientOwner {
 
 function toMessage(error: WireError): ToClient {
   return { type: "error", text: error.message, code: error.code };
+}
+
+/** Whether it begins with what no line does: then what follows is no line either. */
+function isBinary([byte]: Uint8Array): boolean {
+  return byte < 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d;
+}
+
+/** Whether a read may well succeed a moment later. */
+function isPassing(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if ("code" in at && PASSING.includes(String(at.code))) return true;
+  }
+  return false;
 }

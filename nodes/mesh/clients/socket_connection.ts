@@ -102,11 +102,11 @@ export class SocketConnection implements ClientTransport {
   constructor(
     link: Link,
     events: SubscriberEvents,
-    options: { isPage: boolean; write: (bytes: Uint8Array) => void },
+    options: { isOfElsewhere: boolean; write: (bytes: Uint8Array) => void },
   ) {
     this.label = link.label;
-    // What a page asks for, nobody may have meant to.
-    this.isOperator = link.isLocal && !options.isPage;
+    // What a page asks for, nobody may have meant to; a proxy asks for others.
+    this.isOperator = link.isLocal && !options.isOfElsewhere;
     this.#link = link;
     this.#write = options.write;
     this.subscriber = new Subscriber(link, "frames", events);

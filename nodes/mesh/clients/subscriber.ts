@@ -17,6 +17,13 @@ export const LOW_WATER_BYTES = 65_536;
 /** Bytes that are copied together where own messages lie between others. */
 const GATHER_BYTES_MAX = 65_536;
 
+/**
+ * Whoever is far behind and takes so many bytes in so long reads on, and is worth
+ * waiting for; below it, one reader would hold up all others.
+ */
+const PACE_BYTES = 262_144;
+const PACE_MS = 2_000;
+
 /** How long one write may take: longer, and nobody reads. */
 const WRITE_WAIT_MS = 30_000;
 
@@ -58,6 +65,10 @@ export class Subscriber {
   #own: Own[] = [];
   #ownAt = 0;
   #ownBytes = 0;
+  /** Bytes that went into writes, ever. */
+  #takenBytes = 0;
+  /** While it is far behind: when it was seen to read on, and how far it was then. */
+  #pace: { atMs: number; takenBytes: number } | undefined;
   #isWriting = false;
   #writeSinceMs = 0;
   #isClosing = false;
@@ -86,6 +97,28 @@ export class Subscriber {
 
   get isClosing(): boolean {
     return this.#isClosing;
+  }
+
+  /**
+   * Whether it would soon be dropped as slow although it reads: it is more than
+   * `lagBytesMax` behind in its ring, or half of what may wait for it alone waits,
+   * and it has taken {@linkcode PACE_BYTES} within {@linkcode PACE_MS}.
+   */
+  isLagging(nowMs: number, lagBytesMax: number): boolean {
+    const lagBytes = (this.#ring?.end ?? 0) - this.#position;
+    const isFar = lagBytes > lagBytesMax ||
+      this.#ownBytes > OWN_BYTES_MAX / 2 ||
+      this.#own.length - this.#ownAt > OWN_COUNT_MAX / 2;
+    if (!isFar || this.#isClosing) {
+      this.#pace = undefined;
+      return false;
+    }
+    const takenBytes = this.#takenBytes;
+    if (
+      this.#pace === undefined ||
+      takenBytes - this.#pace.takenBytes >= PACE_BYTES
+    ) this.#pace = { atMs: nowMs, takenBytes };
+    return nowMs - this.#pace.atMs <= PACE_MS;
   }
 
   /** Gets all of `ring` that comes from now on. */
@@ -193,6 +226,7 @@ export class Subscriber {
     if (span === undefined) return undefined;
     span.block.writers += 1;
     this.#position += span.bytes.length;
+    this.#takenBytes += span.bytes.length;
     return { bytes: span.bytes, block: span.block, isOwn: false };
   }
 
@@ -217,6 +251,7 @@ export class Subscriber {
       bytes += span.bytes.length;
       this.#position += span.bytes.length;
     }
+    this.#takenBytes += bytes;
     return {
       bytes: Buffer.concat(parts, bytes),
       block: undefined,

@@ -162,6 +162,14 @@ Deno.test("mesh flags: each flag and each variable sets its value", () => {
     ["--keep", "SKEIN_KEEP", "5", {
       recent: { ...DEFAULT_RECENT, eventsMax: 5 },
     }],
+    // No fewer bytes for each than by default.
+    ["--keep", "SKEIN_KEEP", "50000", {
+      recent: {
+        ...DEFAULT_RECENT,
+        eventsMax: 50_000,
+        bytesMax: 5 * DEFAULT_RECENT.bytesMax,
+      },
+    }],
     ["--keep-for", "SKEIN_KEEP_FOR", "1m", {
       recent: { ...DEFAULT_RECENT, ageMsMax: 60_000 },
     }],

@@ -1,6 +1,9 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { Identity } from "../../../protocol/handshake.ts";
-import type { PeerMessage } from "../../../protocol/mesh_peer.ts";
+import {
+  MESH_SERVERS_MAX,
+  type PeerMessage,
+} from "../../../protocol/mesh_peer.ts";
 import { encodeFrame, FRAME } from "../../../protocol/frame.ts";
 import type { LinkId } from "../../../protocol/core.ts";
 import { FrameLink } from "../../../nodes/host/frame_link.ts";
@@ -156,6 +159,34 @@ Deno.test("mesh peers: one's own address among the others is passed over", async
   assertEquals(a.inputs, []);
   assertEquals(a.peers.states, []);
   assertEquals(a.meet(a), false);
+});
+
+Deno.test("mesh peers: whoever was said to be at one's own address is dialled where he is said to be later", async () => {
+  await using a = new Side("A");
+  await using b = new Side("B");
+  const meet = (side: Side) =>
+    a.peers.meet({ id: "B", address: side.address, isConfigured: false });
+  meet(a);
+  await a.said("which is this server itself");
+  // The same once more changes nothing.
+  meet(a);
+  assertEquals(a.peers.states, []);
+  meet(b);
+  await a.linked("B");
+});
+
+Deno.test("mesh peers: beyond the bound nobody more is dialled, and that is said once", async () => {
+  await using a = new Side("A");
+  await using b = new Side("B");
+  const meet = (id: string) =>
+    a.peers.meet({ id, address: b.address, isConfigured: false });
+  for (let i = 0; i < MESH_SERVERS_MAX; i++) assert(meet(`X${i}`));
+  for (let i = 0; i < 10; i++) assert(!meet(`Y${i}`));
+  const said = a.log.lines.filter((line) => line.includes("its limit"));
+  assertEquals(said, [
+    "warn: Dials 64 servers, which is its limit: others must dial this one",
+  ]);
+  assert(meet("X1"));
 });
 
 Deno.test("mesh peers: a namesake is refused, and both hear why", async () => {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { HistoryQuestion } from "../../../../nodes/mesh/clients/client.ts";
+import type { HistoryQuestion } from "../../../../nodes/mesh/clients/history.ts";
 import {
   HISTORY_LIMIT_DEFAULT,
   type HistoryLine,
@@ -211,6 +211,9 @@ Deno.test("mesh clients: a vanished client is logged out, and its name is free",
 
 Deno.test("mesh clients: history is asked for in turn, and answered in bounds", async () => {
   const asked: HistoryQuestion[] = [];
+  const manyFiles = new Error("Cannot read it", {
+    cause: Object.assign(new Error("Too many open files"), { code: "EMFILE" }),
+  });
   const message = (seq: number): HistoryLine => ({
     ...{ seq, time: "2026-11-21T00:00:00.000Z", server: "A", from: "Dana" },
     text: "\n".repeat(10_000),
@@ -219,6 +222,7 @@ Deno.test("mesh clients: history is asked for in turn, and answered in bounds", 
     history(question) {
       asked.push(question);
       if (question.before === 13) return Promise.reject(new Error("no disk"));
+      if (question.before === 14) return Promise.reject(manyFiles);
       const count = question.limit;
       const messages = Array.from({ length: count }, (_, i) => message(i + 1));
       return Promise.resolve({ messages, more: false });
@@ -245,9 +249,16 @@ Deno.test("mesh clients: history is asked for in turn, and answered in bounds", 
     { limit: 2, room: "tea", before: 9 },
     { limit: HISTORY_LIMIT_DEFAULT },
   ]);
-  await dana.send({ type: "history", before: 13, id: 4 });
-  const failed = JSON.parse(await dana.line());
-  assertEquals([failed.type, failed.code, failed.id], ["error", "busy", 4]);
+  const codeFor = async (before: number) => {
+    await dana.send({ type: "history", before, id: 4 });
+    const { type, code, id } = JSON.parse(await dana.line());
+    assertEquals([type, id], ["error", 4]);
+    return code;
+  };
+  // Nobody may make the operator read the same again and again.
+  for (let i = 0; i < 20; i++) assertEquals(await codeFor(13), "unreadable");
+  assertEquals(served.warnings, ["Cannot read the history: no disk"]);
+  assertEquals(await codeFor(14), "busy");
 });
 
 Deno.test("mesh clients: many histories are read a few at a time, and each is answered", async () => {
@@ -277,7 +288,7 @@ Deno.test("mesh clients: many histories are read a few at a time, and each is an
   assertEquals(most, 4);
 });
 
-Deno.test("mesh clients: while the log is full nothing is taken, and nothing is lost", async () => {
+Deno.test("mesh clients: while the log is full nothing is taken that is logged, and nothing is lost", async () => {
   await using served = new Served();
   using dana = await served.login("Dana", { more: true });
   using ahmad = await served.login("Ahmad");
@@ -300,6 +311,49 @@ Deno.test("mesh clients: while the log is full nothing is taken, and nothing is 
   assertEquals(served.logged.filter(({ type }) => type === "msg").length, 3);
 });
 
+Deno.test("mesh clients: while the log is full, what is not logged goes on", async () => {
+  await using served = new Served();
+  using dana = await served.login("Dana", { more: true });
+  using talker = await served.login("Talker");
+  assertMatch(await dana.line(), /presence/);
+  served.fillLog();
+  using stranger = await served.connect();
+  const anybodys = ["ping", "help", "status", "topology", "trace"];
+  for (const type of anybodys) {
+    await stranger.send({ type, id: 1 });
+    assertMatch(await stranger.line(), new RegExp(`"type":"(${type}|pong)"`));
+  }
+  for (const type of [...anybodys, "who", "rooms", "history"]) {
+    await dana.send({ type, id: 1 });
+    assertMatch(await dana.line(), new RegExp(`"type":"(${type}|pong)"`));
+  }
+  // Each of these would be logged; what is written behind it keeps its place.
+  await stranger.send({ type: "login", username: "Late", more: true });
+  await stranger.send({ type: "ping", id: 2 });
+  await talker.send({ type: "topology", topology: "ring", id: 3 });
+  await dana.send({ type: "join", room: "tea" });
+  for (const client of [stranger, talker, dana]) {
+    assertMatch(await client.line(), /The log is behind/);
+  }
+  assertEquals(served.logged.map(({ type }) => type), [
+    ...["start", "login", "login"],
+  ]);
+  served.clients.check(performance.now() + 3_600_000);
+  assertEquals(served.clients.counters.timeouts, 0);
+  served.emptyLog();
+  const codes = (await stranger.lines(3)).map((line) => {
+    const { code, type } = JSON.parse(line);
+    return code ?? type;
+  });
+  assertEquals(codes, ["going-on", "welcome", "pong"]);
+  assertMatch(await talker.line(), /has caught up/);
+  assertMatch(await talker.line(), /"topology":"ring"/);
+  await until(
+    "the room is joined",
+    () => served.logged.some(({ type }) => type === "join"),
+  );
+});
+
 Deno.test("mesh clients: a plain line of another server reaches local clients alone", async () => {
   await using served = new Served();
   using dana = await served.login("Dana");
@@ -311,9 +365,18 @@ Deno.test("mesh clients: a plain line of another server reaches local clients al
     await dana.line(),
     '{"type":"msg","from":"Zoe","server":"Z","text":"Hello from Z"}',
   );
+  // It counts as a server's, which may have longer lines than a stranger's.
+  const long = " ".repeat(20_000);
+  await peer.send(`${long}{"type":"ping"}\n`);
+  assertMatch(await peer.line(), /pong/);
   await peer.send(line("A"));
   assertEquals(JSON.parse(await peer.line()).code, "not-allowed");
   assertEquals(served.logged.some(({ type }) => type === "msg"), false);
+  // One that was refused is a stranger's.
+  await peer.send(`${long}{"type":"ping"}\n`);
+  assertMatch(await peer.line(), /limit is 16384/);
+  served.clients.check(performance.now() + 61_000);
+  assertEquals(JSON.parse(await peer.rest()).code, "timeout");
 
   await using keyed = new Served({ isKeyed: true });
   using stray = await keyed.connect();
@@ -375,4 +438,24 @@ Deno.test("mesh clients: who ends its side is let go when its last trace is over
     ...["error", "error"],
     ...new Array(TRACES_MAX).fill("trace"),
   ]);
+});
+
+Deno.test("mesh clients: TLS and other bytes that are no text are refused at once, with all that follows", async () => {
+  await using served = new Served();
+  const login = '\n{"type":"login","username":"Eve"}\n';
+  for (const first of [0x16, 0x00, 0x1b]) {
+    using client = await served.connect();
+    await client.send(
+      Uint8Array.from([first, 3, 1, 2, 0, ...ENCODER.encode(login)]),
+    );
+    const { type, code, text } = JSON.parse(await client.rest());
+    assertEquals([type, code], ["error", "invalid-message"]);
+    assertMatch(text, /TLS/);
+  }
+  assertEquals(served.logged.map(({ type }) => type), ["start"]);
+  for (const first of ["\n", "\r\n", "\t", " "]) {
+    using client = await served.connect();
+    await client.send(`${first}{"type":"ping"}\n`);
+    assertEquals(await client.line(), '{"type":"pong"}');
+  }
 });

@@ -1,4 +1,6 @@
+import { setImmediate } from "node:timers";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
+import { TURN_REQUESTS_MAX } from "../../../../nodes/mesh/clients/client.ts";
 import { BLOCK_BYTES } from "../../../../nodes/mesh/clients/ring.ts";
 import { until } from "../../../process/until.ts";
 import { type Client, Served } from "./served.ts";
@@ -187,4 +189,115 @@ Deno.test("mesh fan-out: who closes and does not read is let go as soon as its p
   await until("it is let go", () => served.clients.count === 1);
   // A connection that closes would have had five seconds for its last words.
   assertLess(performance.now() - quitMs, 4_000);
+});
+
+/** What a flood is made of: so many messages are far more than a connection and a ring hold. */
+const FLOOD_TEXT = "x".repeat(4_000);
+const FLOOD_COUNT = 3_000;
+const FLOOD_TEXTS = Array.from(
+  { length: FLOOD_COUNT },
+  (_, i) => `${i} ${FLOOD_TEXT}`,
+);
+
+/** Says all that as fast as the server takes it, and never waits for an answer. */
+async function flood(client: Client, fields: object): Promise<void> {
+  const atOnce = 100;
+  for (let i = 0; i < FLOOD_COUNT; i += atOnce) {
+    const lines = FLOOD_TEXTS.slice(i, i + atOnce)
+      .map((text) => `${JSON.stringify({ text, ...fields })}\n`);
+    await client.send(lines.join(""));
+  }
+}
+
+/** Takes what comes at a pace: `bytesMax` every `everyMs`, as from a narrow line. */
+async function textsAtPace(
+  client: Client,
+  { everyMs, bytesMax }: { everyMs: number; bytesMax: number },
+): Promise<string[]> {
+  const buffer = new Uint8Array(bytesMax);
+  const decoder = new TextDecoder();
+  let text = "";
+  let count = 0;
+  while (count < FLOOD_COUNT) {
+    const nextMs = performance.now() + everyMs;
+    const read = await client.conn.read(buffer) ?? 0;
+    assert(read > 0, "it was dropped");
+    const bytes = buffer.subarray(0, read);
+    for (const byte of bytes) if (byte === 10) count += 1;
+    text += decoder.decode(bytes, { stream: true });
+    const waitMs = nextMs - performance.now();
+    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+  }
+  return text.trimEnd().split("\n").map((line) => JSON.parse(line).text);
+}
+
+for (const type of ["msg", "dm"]) {
+  Deno.test(`mesh fan-out: whoever floods (${type}) waits for a reader at 2 MB/s, who misses nothing`, async () => {
+    await using served = new Served({ ringBytesMax: RING_BYTES });
+    using flooder = await served.login("Flooder");
+    using slow = await served.login("Slow");
+    const fields = type === "dm" ? { type, to: "Slow" } : { type };
+    const [own, texts] = await Promise.all([
+      textsOf(flooder, FLOOD_COUNT),
+      textsAtPace(slow, { everyMs: 10, bytesMax: 20_000 }),
+      flood(flooder, fields),
+    ]);
+    assertEquals(own.length, FLOOD_COUNT);
+    assert(texts.every((text, i) => text === FLOOD_TEXTS[i]));
+    const { slowConsumers, slowedDown } = served.clients.counters;
+    assertEquals(slowConsumers, 0);
+    assert(slowedDown > 0, "nobody had to wait: the test shows nothing");
+  });
+}
+
+Deno.test("mesh fan-out: a frozen reader holds up a flood for some 2 s, and those who say little not at all", async () => {
+  await using served = new Served({ ringBytesMax: RING_BYTES });
+  using flooder = await served.login("Flooder");
+  using dana = await served.login("Dana");
+  using frozen = await served.login("Frozen");
+  const { counters } = served.clients;
+  const heard = textsOf(flooder, FLOOD_COUNT + 1);
+  const danaHeard = textsOf(dana, FLOOD_COUNT + 1);
+  const flooding = flood(flooder, { type: "msg" });
+  await until("it has to wait", () => counters.slowedDown > 0);
+  const sinceMs = performance.now();
+  const before = served.core.counters.delivered;
+  await dana.send({ type: "msg", text: "in between" });
+  await until(
+    "it is delivered",
+    () => served.core.counters.delivered > before,
+  );
+  assertEquals(counters.slowConsumers, 0);
+  await until("the frozen one is dropped", () => counters.slowConsumers === 1);
+  assertLess(performance.now() - sinceMs, 6_000);
+  assertMatch(await frozen.rest(), /Client reads too slowly[^\n]+\n$/);
+  await flooding;
+  for (const texts of await Promise.all([heard, danaHeard])) {
+    assert(texts.includes("in between"));
+    assertEquals(
+      texts.filter((text) => text !== "in between").length,
+      FLOOD_COUNT,
+    );
+  }
+});
+
+Deno.test("mesh fan-out: of one client's many requests some are taken, then others have their turn", async () => {
+  await using served = new Served();
+  using greedy = await served.login("Greedy");
+  const { counters } = served.clients;
+  const count = 40 * TURN_REQUESTS_MAX;
+  const all = counters.requests + count;
+  let seen = counters.requests;
+  let most = 0;
+  const sending = greedy.send('{"type":"msg","text":"x"}\n'.repeat(count));
+  const reading = greedy.lines(count);
+  while (counters.requests < all) {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    most = Math.max(most, counters.requests - seen);
+    seen = counters.requests;
+  }
+  // What a read brought, and a turn, may come between two looks.
+  assert(most <= 2 * TURN_REQUESTS_MAX, `${most} requests in one go`);
+  await sending;
+  assertEquals((await reading).length, count);
 });

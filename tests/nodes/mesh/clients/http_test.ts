@@ -198,6 +198,31 @@ Deno.test("mesh websocket: pages of elsewhere are refused", async () => {
   ) assertEquals(await status(origin), "101", origin);
 });
 
+Deno.test("mesh websocket: whoever comes through a proxy is not this machine's operator", async () => {
+  const answerTo = async (headers: readonly string[]) => {
+    await using served = new Served();
+    using client = await served.connect();
+    await client.send(upgrade(headers));
+    await client.send(text({ type: "drain", id: 1 }));
+    const bytes = await readUntil(
+      client.conn,
+      (got) => Buffer.from(got).includes('"id":1'),
+    );
+    assertEquals(
+      served.core.status.draining,
+      Buffer.from(bytes).includes('"type":"ok"'),
+    );
+    return Buffer.from(bytes).includes("not-allowed");
+  };
+  assertEquals(await answerTo([]), false);
+  for (
+    const header of [
+      ...["Forwarded: for=192.0.2.60", "X-Forwarded-For: 192.0.2.60"],
+      ...["X-Real-IP: 192.0.2.60", "Via: 1.1 proxy", "VIA:"],
+    ]
+  ) assertEquals(await answerTo([header]), true, header);
+});
+
 Deno.test("mesh http: an address is the same host, a name is not: it could be anybody's", () => {
   const allowed: string[] = [];
   const may = (origin: string, host: string) =>

@@ -7,7 +7,7 @@ import { MeshClients } from "../../../../nodes/mesh/clients/mesh_clients.ts";
 import type {
   HistoryAnswer,
   HistoryQuestion,
-} from "../../../../nodes/mesh/clients/client.ts";
+} from "../../../../nodes/mesh/clients/history.ts";
 import {
   DEFAULT_MESH_TIMING,
   DEFAULT_RECENT,
@@ -43,6 +43,8 @@ export class Served implements AsyncDisposable {
   readonly core: MeshCore;
   readonly port: number;
   readonly logged: MeshLogEntry[] = [];
+  /** What the operator was warned of. */
+  readonly warnings: string[] = [];
   /** Connections that were handed back. */
   closed = 0;
   readonly #listener: Listener;
@@ -66,7 +68,10 @@ export class Served implements AsyncDisposable {
       isLogFull: () => this.#logRoom !== undefined,
       whenLogGoesOn: () => this.#logRoom?.promise ?? Promise.resolve(),
       isKeyed: options.isKeyed ?? false,
-      log: SILENT_LOG,
+      log: {
+        ...SILENT_LOG,
+        warn: (message) => void this.warnings.push(message),
+      },
       connectionsMax: options.connectionsMax,
       ringBytesMax: options.ringBytesMax,
       allowOrigins: options.allowOrigins,
