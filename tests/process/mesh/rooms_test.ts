@@ -103,13 +103,13 @@ Deno.test("mesh trace: shows the way that a message takes in each topology", asy
   }
   assertEquals(ways, {
     mesh: ["BA", "BC", "BD"],
-    // Two ways round are as long to D: either may be the first.
+    // There are two ways round, and a busy server may be late with its own.
     ring: ways.ring,
     bus: ["BA", "BC", "BCD"],
     star: ["BA", "BAC", "BAD"],
   });
-  assert(
-    ["BA,BAD,BC", "BA,BC,BCD"].includes(ways.ring.join()),
-    ways.ring.join(),
-  );
+  assertEquals(ways.ring.map((way) => way.at(-1)).sort(), ["A", "C", "D"]);
+  for (const way of ways.ring) {
+    assert("BCDA".startsWith(way) || "BADC".startsWith(way), way);
+  }
 });
