@@ -1,7 +1,7 @@
 /** Asks servers how they are: of which chat service, and how many people are there. */
 
 import { type Address, formatAddress } from "../protocol/address.ts";
-import { WireError } from "../protocol/errors.ts";
+import { type WireCode, WireError } from "../protocol/errors.ts";
 import type { MeshStatus, ToClient } from "../protocol/mesh.ts";
 import { readMeshAnswer } from "../protocol/mesh_answers.ts";
 import { ChatLink } from "./chat_link.ts";
@@ -9,13 +9,17 @@ import type { ChatProblem } from "./chat_contract.ts";
 import type { AskedServer } from "./mesh_chat_contract.ts";
 import { MeshConnection } from "./mesh_connection.ts";
 
+/** Addresses beside the first in a sentence. */
+const NAMED_MAX = 4;
+
 /** A service that `skein chat` speaks to: the replicated chat, or the mesh. */
 export type ChatService = "chat" | "mesh";
 
 /**
  * Asks all at once, each for at most `waitMs`.
  *
- * @returns Who answered, and what hindered the last one that did not.
+ * @returns Who answered, and what hindered the first that did not, which also
+ *   names the others.
  */
 export async function askMeshServers(
   addresses: readonly Address[],
@@ -25,17 +29,31 @@ export async function askMeshServers(
   readonly problem: ChatProblem | undefined;
 }> {
   const servers: AskedServer[] = [];
-  let problem: ChatProblem | undefined;
-  await Promise.all(addresses.map(async (address) => {
+  const problems = await Promise.all(addresses.map(async (address) => {
     try {
       const status = await within(waitMs, address, meshStatus(address, waitMs));
       servers.push({ address, status });
+      return [];
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      problem = { code: error.code, text: error.message };
+      return [{ address, code: error.code, text: error.message }];
     }
   }));
-  return { servers, problem };
+  return { servers, problem: together(problems.flat()) };
+}
+
+/** Whoever reads it may know only the first address: it was given, the others were heard of. */
+function together(
+  [first, ...others]: readonly (ChatProblem & { readonly address: Address })[],
+): ChatProblem | undefined {
+  if (first === undefined) return undefined;
+  const { code, text } = first;
+  if (others.length === 0) return { code, text };
+  const named = others.slice(0, NAMED_MAX)
+    .map(({ address }) => formatAddress(address));
+  const more = others.length - named.length;
+  const rest = more > 0 ? ` and ${more} more` : "";
+  return { code, text: `${text}; nor ${named.join(", ")}${rest}` };
 }
 
 /**
@@ -80,7 +98,7 @@ async function serviceAt(
   waitMs: number,
 ): Promise<ChatService> {
   const answered = Promise.withResolvers<ChatService>();
-  const fail = (code: "timeout" | "link-lost", text: string) =>
+  const fail = (code: WireCode, text: string) =>
     answered.reject(
       new WireError(code, `Cannot reach ${formatAddress(address)}: ${text}`),
     );
@@ -89,7 +107,7 @@ async function serviceAt(
     link = await ChatLink.connect<ChatService>(address, {
       read: serviceOf,
       onAnswer: (service) => answered.resolve(service),
-      onClosed: ({ message }) => fail("link-lost", message),
+      onClosed: ({ code, message }) => fail(code, message),
     });
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
@@ -118,8 +136,9 @@ function serviceOf(line: string): ChatService | undefined {
     answer = readMeshAnswer(line);
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
-    // An `ok` without an id is none of a mesh server.
-    return "chat";
+    // An `ok` without an id is none of a mesh server; nor is HTTP of either.
+    if (/^\{.*"type":"ok"/.test(line)) return "chat";
+    throw new WireError("not-skein", "It is no chat server", { cause: error });
   }
   switch (answer?.type) {
     case "status":

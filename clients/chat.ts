@@ -77,6 +77,14 @@ async function chat(flags: ChatFlags, opened: OpenLog): Promise<number> {
       onWait: (text) => sayWait(text, opened),
     })
     : undefined;
+  if (flags.service === "chat" && await isMesh(flags.connect)) {
+    opened.log.error(
+      `${
+        formatAddress(flags.connect[0])
+      } is a mesh server, not one of a chat group: leave "--service chat" out`,
+    );
+    return EXIT_NOT_ALL;
+  }
   const isNamedMesh = flags.service === "mesh" && search === undefined;
   const outcome = isNamedMesh
     ? { mesh: flags.connect }
@@ -84,6 +92,17 @@ async function chat(flags: ChatFlags, opened: OpenLog): Promise<number> {
   if (typeof outcome === "number") return outcome;
   const targets = outcome.mesh;
   return await new MeshChatter({ flags, opened, targets, search }).run();
+}
+
+/** Whether the first that answers is of the other service; false: none does yet. */
+async function isMesh(connect: readonly Address[]): Promise<boolean> {
+  if (connect.length === 0) return false;
+  try {
+    return await askService(connect, SERVICE_WAIT_MS) === "mesh";
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    return false;
+  }
 }
 
 /** Nobody has answered yet. */

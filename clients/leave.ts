@@ -7,6 +7,7 @@ import { leaveProof } from "../protocol/leave_proof.ts";
 import { orExit } from "../nodes/host/flags.ts";
 import { type Log, openLog } from "../nodes/host/log.ts";
 import { escapeText } from "../nodes/host/text.ts";
+import { askService, type ChatService } from "./asked_servers.ts";
 import {
   ChatConnection,
   type ChatFields,
@@ -21,6 +22,9 @@ import { print } from "./shown_again.ts";
 
 /** How long servers may take to answer where none is named. */
 const SEARCH_WAIT_MS = 1_000;
+
+/** How long a server may take to say of which service it is. */
+const SERVICE_WAIT_MS = 1_000;
 
 /** Exit codes: it has left; it has not, or perhaps has; wrong flags are 2. */
 const EXIT_LEFT = 0;
@@ -66,6 +70,7 @@ async function onlyServer(
 /** @throws {WireError} It has not left, or nobody can say; the text says which. */
 async function leave(address: Address, flags: LeaveFlags): Promise<void> {
   const { timeoutMs, search: { key } } = flags;
+  await refuseMesh(address);
   const connection = await connect(address);
   let isLate = false;
   const timer = setTimeout(() => {
@@ -99,6 +104,24 @@ async function leave(address: Address, flags: LeaveFlags): Promise<void> {
     clearTimeout(timer);
     connection.close();
   }
+}
+
+/** @throws {WireError} It is a mesh server: those have no group to leave. */
+async function refuseMesh(address: Address): Promise<void> {
+  let service: ChatService | undefined;
+  try {
+    service = await askService([address], SERVICE_WAIT_MS);
+  } catch (error) {
+    // Who is not reached is told so below; who does not say may be a server.
+    if (!(error instanceof WireError)) throw error;
+  }
+  if (service !== "mesh") return;
+  throw new WireError(
+    "role-mismatch",
+    `${
+      formatAddress(address)
+    } is a mesh server: "skein drain" sends its people away`,
+  );
 }
 
 /** @throws {WireError} It is not reached, perhaps because it has left. */

@@ -23,7 +23,14 @@ import type {
   MeshResult,
 } from "./mesh_chat_contract.ts";
 import { MeshChatCore } from "./mesh_chat_core.ts";
-import { answerLines, note } from "./mesh_shown.ts";
+import {
+  answerLines,
+  gapText,
+  lateLine,
+  type Moved,
+  movedObjects,
+  note,
+} from "./mesh_shown.ts";
 import {
   MESH_TYPED_HELP,
   type MeshTyped,
@@ -83,6 +90,10 @@ export class MeshChatter {
   #line = 0;
   #failed = 0;
   #trouble = "";
+  /** Why the server takes nothing just now. */
+  #waitingText = "";
+  /** Whether nothing more will be typed. */
+  #hasEnded = false;
   #progressMs = performance.now();
   #interruptedMs: number | undefined;
   #finish: (code: number) => void = () => {};
@@ -92,7 +103,12 @@ export class MeshChatter {
     const { flags, targets } = options;
     const isTyped = Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
     this.#shows = isTyped || flags.json;
-    this.#core = new MeshChatCore({ targets });
+    const epochMs = performance.timeOrigin;
+    const clock = { epochMs, readTime: (text: string) => Date.parse(text) };
+    this.#core = new MeshChatCore({
+      targets,
+      ...this.#shows && { clock },
+    });
     this.#input = new LineInput(Deno.stdin, {
       blockBytesMax: INPUT_BLOCK_BYTES,
       onRefused: (line, error) => this.#refuseLine(line, error.message),
@@ -160,6 +176,8 @@ export class MeshChatter {
         return this.#heard(effect.answer);
       case "ready":
         return this.#ready(effect);
+      case "moved":
+        return this.#moved(effect);
       case "renamed":
         this.#user = effect.user;
         return;
@@ -253,12 +271,29 @@ export class MeshChatter {
     this.#progressMs = performance.now();
     this.#trouble = "";
     this.#options.search?.rest();
+    this.#waitingText = "";
+    if (!this.#shows && again) {
+      this.#options.opened.log.info(`At Server ${server} now`);
+    }
     this.#say(
       again
-        ? note(`Connected again, to Server ${server}`)
+        ? note(`At Server ${server} now`)
         : note(`Welcome ${user} to Server ${server}; /help tells more`),
     );
     this.#prompt();
+  }
+
+  /** What one has oneself said is among it if nobody knew whether it arrived. */
+  #moved(moved: Moved): void {
+    if (this.#options.flags.json) {
+      for (const object of movedObjects(moved)) {
+        this.#print(escapeJson(JSON.stringify(object)));
+      }
+      return;
+    }
+    for (const line of moved.late) this.#print(lateLine(line, clockTime));
+    const gap = gapText(moved);
+    if (gap !== undefined) this.#say(note(gap));
   }
 
   #prompt(): void {
@@ -335,6 +370,14 @@ export class MeshChatter {
       return this.#finish(isAll ? EXIT_ALL : EXIT_NOT_ALL);
     }
     this.#step({ kind: "end" });
+    if (this.#terminal === undefined) return;
+    this.#hasEnded = true;
+    const { openCount } = this.#core;
+    if (openCount === 0) return;
+    const what = openCount === 1 ? "1 line" : `${openCount} lines`;
+    this.#print(
+      note(`Waits for the answer to ${what}; Ctrl-C leaves without it`),
+    );
   }
 
   // What is shown
@@ -342,6 +385,9 @@ export class MeshChatter {
   #heard(answer: ToClient): void {
     // That somebody is in a room is said in answer to what he typed.
     const code = answer.type === "system" ? answer.notice?.code : undefined;
+    if (code === "waiting" && answer.type === "system") {
+      this.#waitingText = ` (${answer.text})`;
+    } else if (code === "going-on") this.#waitingText = "";
     if (code === "joined" || code === "left") return;
     if (!this.#shows) return this.#logNotice(answer);
     if (this.#options.flags.json) return this.#printJson(answer);
@@ -471,6 +517,7 @@ export class MeshChatter {
 
   #interrupt(): void {
     const nowMs = performance.now();
+    if (this.#hasEnded) return this.#finish(EXIT_INTERRUPTED);
     if (this.#interruptedMs !== undefined) {
       if (nowMs - this.#interruptedMs < ONE_CTRL_C_MS) return;
       return this.#finish(EXIT_INTERRUPTED);
@@ -496,7 +543,9 @@ export class MeshChatter {
     const waitedMs = performance.now() - this.#progressMs;
     if (isIdle || timeoutMs === undefined || waitedMs < timeoutMs) return;
     this.#complain(
-      `Giving up: nothing was acknowledged for ${timeoutMs / 1_000} s`,
+      `Giving up: nothing was acknowledged for ${
+        timeoutMs / 1_000
+      } s${this.#waitingText}`,
     );
     this.#finish(EXIT_NOT_ALL);
   }

@@ -2,7 +2,12 @@
 
 import type { Address } from "../protocol/address.ts";
 import type { NodeId } from "../protocol/ids.ts";
-import type { MeshStatus, ToClient, Topology } from "../protocol/mesh.ts";
+import type {
+  HistoryLine,
+  MeshStatus,
+  ToClient,
+  Topology,
+} from "../protocol/mesh.ts";
 import type { ChatProblem } from "./chat_contract.ts";
 
 /** A message that somebody has written: repeated, it would be there twice. */
@@ -109,6 +114,18 @@ export type MeshChatEffect =
     readonly user: string;
     readonly server: NodeId;
     readonly again: boolean;
+  }
+  /** Behind `ready` again: what others said since the break; what came meanwhile follows as `heard`. */
+  | {
+    readonly kind: "moved";
+    readonly server: NodeId;
+    readonly was: NodeId;
+    /** Since when it had no server, in ms. */
+    readonly gapMs: number;
+    /** Oldest first. */
+    readonly late: readonly HistoryLine[];
+    /** Whether these are known to be all. */
+    readonly isWhole: boolean;
   }
   /** This client has another name from now on. */
   | { readonly kind: "renamed"; readonly user: string }

@@ -2,10 +2,17 @@
 
 import type { Address } from "../protocol/address.ts";
 import type { Core } from "../protocol/core.ts";
-import { WIRE_CODES, type WireCode } from "../protocol/errors.ts";
 import type { MeshStatus, Notice, ToClient } from "../protocol/mesh.ts";
 import type { ChatProblem } from "./chat_contract.ts";
 import type { MeshChatEffect, MeshChatInput } from "./mesh_chat_contract.ts";
+import { type GapClock, type GapFilled, MeshGap } from "./mesh_gap.ts";
+import {
+  EMPTIED,
+  isFinal,
+  isForAnother,
+  ofChatGroup,
+  SILENT,
+} from "./mesh_refusals.ts";
 import { MeshOutbox } from "./mesh_outbox.ts";
 import { byLoad, MeshTargets } from "./mesh_targets.ts";
 
@@ -31,21 +38,8 @@ const PART_WAIT_MS = 1_000;
 /** Whoever is thrown out sooner than this after a login waits longer each time. */
 const SETTLED_MS = 1_000;
 
-/** Refusals at the door that no further attempt can change. */
-const FINAL_CODES: ReadonlySet<WireCode> = new Set<WireCode>([
-  "not-private",
-  "lines-refused",
-  "not-skein",
-]);
-
-/** Refusals that another server, or this one later, may not have. */
-const ELSEWHERE_CODES: ReadonlySet<WireCode> = new Set<WireCode>([
-  "draining",
-  "busy",
-]);
-
 /** What the core asked for itself. */
-type Own = "login" | "status" | "ping" | "rejoin";
+type Own = "login" | "status" | "ping" | "rejoin" | "gap";
 
 type Phase =
   /** Nobody has said who to log in as. */
@@ -78,6 +72,11 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
   #finalRefusals = 0;
   #wasReady = false;
   #readyAtMs = 0;
+  /** Undefined: nobody looks at what comes. */
+  readonly #gap: MeshGap | undefined;
+  /** Where it was, and since when nothing was heard from there. */
+  #was = "";
+  #brokeMs = 0;
   #status: MeshStatus | undefined;
   #nextId = 1;
   #heardMs = 0;
@@ -92,9 +91,20 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
   #nowMs = 0;
   #effects: MeshChatEffect[] = [];
 
-  /** @param options.targets What somebody named; without any it waits until some are found. */
-  constructor(options: { readonly targets: readonly Address[] }) {
-    this.#targets = new MeshTargets(options.targets);
+  /**
+   * @param options.targets What somebody named; without any it waits until some are found.
+   * @param options.clock Where messages are shown: what was said between two
+   *   servers is looked for. Undefined: they are not.
+   */
+  constructor(
+    options: {
+      readonly targets: readonly Address[];
+      readonly clock?: GapClock | undefined;
+    },
+  ) {
+    const { targets, clock } = options;
+    this.#targets = new MeshTargets(targets);
+    this.#gap = clock === undefined ? undefined : new MeshGap(clock);
   }
 
   /** Commands that have no result yet. */
@@ -207,9 +217,9 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
   }
 
   #failed(problem: ChatProblem): void {
-    const isFinal = FINAL_CODES.has(problem.code);
-    this.#finalRefusals = isFinal ? this.#finalRefusals + 1 : 0;
-    if (isFinal && this.#finalRefusals >= this.#targets.size) {
+    const isForGood = isFinal(problem.code);
+    this.#finalRefusals = isForGood ? this.#finalRefusals + 1 : 0;
+    if (isForGood && this.#finalRefusals >= this.#targets.size) {
       return this.#finish(problem);
     }
     this.#effects.push({ kind: "trouble", problem });
@@ -231,6 +241,13 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
     if (!this.#isLinked) return;
     const before = this.#phase;
     this.#isLinked = false;
+    this.#endGap();
+    if (before !== "joining") {
+      this.#was = this.#status?.server ?? "";
+      // Whoever is silent may have been gone for long.
+      const isSilent = problem.code === "timeout";
+      this.#brokeMs = isSilent ? this.#heardMs : this.#nowMs;
+    }
     this.#asked.clear();
     this.#loginAtMs = undefined;
     for (const command of this.#outbox.linkDown()) {
@@ -269,14 +286,14 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
     this.#finalRefusals = 0;
     this.#nameUntilMs = undefined;
     this.#readyAtMs = this.#nowMs;
-    this.#effects.push({
-      kind: "ready",
-      user: this.#user,
-      server: this.#status?.server ?? "",
-      again: this.#wasReady,
-    });
+    const server = this.#status?.server ?? "";
+    const again = this.#wasReady;
+    this.#effects.push({ kind: "ready", user: this.#user, server, again });
     this.#wasReady = true;
     for (const room of this.#rooms) this.#ask("rejoin", { type: "join", room });
+    if (!again) return;
+    const since = { brokeMs: this.#brokeMs, server, rooms: this.#rooms };
+    this.#gap?.open(since, this.#nowMs);
   }
 
   #notJoined(problem: ChatProblem): void {
@@ -290,19 +307,18 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
       }
       this.#nameUntilMs = undefined;
     }
-    const isElsewhere = ELSEWHERE_CODES.has(code) || FINAL_CODES.has(code) ||
-      WIRE_CODES[code] === "indefinite";
-    if (isElsewhere) return this.#hangUp(problem);
+    if (isForAnother(code)) return this.#hangUp(problem);
     this.#user = undefined;
     this.#effects.push({ kind: "refused", problem });
   }
 
   // Answers
 
-  #ask(own: Own, request: Readonly<Record<string, unknown>>): void {
+  #ask(own: Own, request: Readonly<Record<string, unknown>>): number {
     const id = this.#nextId++;
     this.#asked.set(id, own);
     this.#write(`${JSON.stringify({ ...request, id })}\n`);
+    return id;
   }
 
   #write(lines: string): void {
@@ -319,6 +335,7 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
     const own = typeof id === "number" ? this.#asked.get(id) : undefined;
     if (own !== undefined && typeof id === "number") {
       this.#asked.delete(id);
+      if (own === "gap") return this.#gap?.answered(id, answer);
       return this.#ownAnswer(own, answer);
     }
     const settled = this.#outbox.answer(id, answer);
@@ -336,13 +353,16 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
     this.#effects.push({ kind: "result", command, result });
   }
 
-  #ownAnswer(own: Own, answer: ToClient): void {
+  #ownAnswer(own: Exclude<Own, "gap">, answer: ToClient): void {
     switch (own) {
       case "login":
         if (answer.type === "error") return this.#notJoined(answer);
         return this.#joined(welcomedName(answer));
       case "status":
         if (answer.type === "status") this.#follow(answer);
+        else if (answer.type === "ok" && this.#at !== undefined) {
+          this.#hangUp(ofChatGroup(this.#at));
+        }
         return;
       case "rejoin":
         if (answer.type === "error") this.#told(answer);
@@ -365,12 +385,49 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
       this.#effects.push({ kind: "heard", answer });
       return this.#noticed(answer.notice);
     }
+    if (answer.type === "msg" || answer.type === "dm") {
+      if (this.#gap?.isOpen !== true) return this.#hear(answer);
+      if (!this.#gap.hold(answer)) this.#endGap();
+      return;
+    }
     this.#effects.push({ kind: "heard", answer });
     // It may be one that nobody here has heard of.
     const isUp = answer.type === "server" && answer.event === "up";
     if (isUp && this.#isReadyAndIdle("status")) {
       this.#ask("status", { type: "status" });
     }
+  }
+
+  /** What others, or one oneself, have written. */
+  #hear(answer: ToClient): void {
+    const isNew = answer.type !== "msg" || this.#gap === undefined ||
+      this.#gap.isNew(answer, this.#nowMs);
+    if (isNew) this.#effects.push({ kind: "heard", answer });
+  }
+
+  // What was said between two servers
+
+  #goOnGap(): void {
+    const { questions, wakeAtMs, filled } = this.#gap?.turn(this.#nowMs) ??
+      { questions: [] };
+    for (const question of questions) {
+      const id = this.#ask("gap", { type: "history", ...question });
+      this.#gap?.asked(id, question);
+    }
+    if (filled !== undefined) this.#filled(filled);
+    else if (wakeAtMs !== undefined) this.#wake(wakeAtMs - this.#nowMs);
+  }
+
+  #endGap(): void {
+    if (this.#gap?.isOpen === true) this.#filled(this.#gap.close());
+  }
+
+  #filled({ late, held, isWhole }: GapFilled): void {
+    const gapMs = Math.round(this.#readyAtMs - this.#brokeMs);
+    const server = this.#status?.server ?? "";
+    const was = this.#was;
+    this.#effects.push({ kind: "moved", server, was, gapMs, late, isWhole });
+    for (const answer of held) this.#hear(answer);
   }
 
   #isReadyAndIdle(own: Own): boolean {
@@ -428,7 +485,10 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
       case "ready":
         this.#send();
         if (this.#isAllDone) this.#part();
-        else this.#checkSilence();
+        else {
+          this.#goOnGap();
+          this.#checkSilence();
+        }
         break;
       case "moving":
       case "parting":
@@ -472,6 +532,7 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
 
   /** Says goodbye, so that the name is free at once. */
   #part(): void {
+    this.#endGap();
     this.#phase = "parting";
     this.#partUntilMs = this.#nowMs + PART_WAIT_MS;
     this.#write('{"type":"quit"}\n');
@@ -497,6 +558,7 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
   }
 
   #finish(problem?: ChatProblem): void {
+    this.#endGap();
     this.#phase = "done";
     if (this.#isLinked) this.#effects.push({ kind: "close" });
     this.#effects.push({
@@ -505,16 +567,6 @@ export class MeshChatCore implements Core<MeshChatInput, MeshChatEffect> {
     });
   }
 }
-
-const EMPTIED: ChatProblem = {
-  code: "draining",
-  text: "Every server that answers is being emptied",
-};
-
-const SILENT: ChatProblem = {
-  code: "timeout",
-  text: "The server does not answer",
-};
 
 function welcomedName(answer: ToClient): string | undefined {
   if (answer.type !== "system" || answer.notice?.code !== "welcome") {

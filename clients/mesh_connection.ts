@@ -71,7 +71,12 @@ export class MeshConnection implements Disposable {
 
   /** Asks a server how it is. */
   async status(waitMs: number): Promise<MeshStatus> {
-    return expected(await this.request({ type: "status" }, waitMs), "status");
+    const answer = await this.request({ type: "status" }, waitMs);
+    // Only the replicated chat has no more to say.
+    if (answer.type === "ok") {
+      throw new WireError("role-mismatch", "It is of a chat group");
+    }
+    return expected(answer, "status");
   }
 
   close(): void {

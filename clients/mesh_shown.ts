@@ -153,11 +153,70 @@ function historyLines(history: Of<"history">, timeOf: TimeOf): string[] {
 }
 
 function historyLine(message: HistoryLine, timeOf: TimeOf): string {
-  const { seq, time, server, from, text, room } = message;
+  return said(message, { timeOf, before: `${message.seq} ` });
+}
+
+function said(
+  { time, server, from, text, room }: HistoryLine,
+  { timeOf, before = "", mark = "" }: {
+    readonly timeOf: TimeOf;
+    readonly before?: string;
+    readonly mark?: string;
+  },
+): string {
   const ms = Date.parse(time);
   const at = Number.isNaN(ms) ? time : timeOf(ms);
   const where = room === undefined ? "" : `#${room} `;
-  return textLines(`${seq} [${at} ${server}] ${where}${from}: `, text);
+  const head = `${before}[${at} ${server}${mark}] ${where}${from}: `;
+  return textLines(head, text);
+}
+
+/** A message of the log that is shown behind its time: `[12:01 A, late] Dana: Hello`. */
+export function lateLine(message: HistoryLine, timeOf: TimeOf): string {
+  return said(message, { timeOf, mark: ", late" });
+}
+
+/** Where one is after a break, and whether what others said meanwhile is shown. */
+export interface Moved {
+  readonly server: string;
+  readonly was: string;
+  /** Since when there was no server, in ms. */
+  readonly gapMs: number;
+  /** Oldest first. */
+  readonly late: readonly HistoryLine[];
+  /** Whether these are known to be all. */
+  readonly isWhole: boolean;
+}
+
+/** What may be missing after a break, in a sentence; undefined: nothing. */
+export function gapText(
+  { gapMs, late, isWhole }: Pick<Moved, "gapMs" | "late" | "isWhole">,
+): string | undefined {
+  if (isWhole) return undefined;
+  const said = `hat others said in between (${(gapMs / 1_000).toFixed(1)} s)`;
+  const where = "/history has what is in that server's log";
+  return late.length === 0
+    ? `W${said} is not shown: ${where}`
+    : `There may be more of w${said}: ${where}`;
+}
+
+/** For programs: that one has moved, then what others said meanwhile. */
+export function movedObjects(
+  { server, was, gapMs, late, isWhole }: Moved,
+): readonly object[] {
+  const gap = gapText({ gapMs, late, isWhole }) ??
+    `What others said in between follows: ${late.length}`;
+  return [
+    {
+      ...{ type: "system", code: "moved", server, was, gapMs },
+      ...{ late: late.length, whole: isWhole },
+      text: `At Server ${server} now. ${gap}`,
+    },
+    ...late.map(({ seq, time, server, from, text, room }) => ({
+      ...{ type: "msg", from, server, text, time: Date.parse(time) },
+      ...{ room, seq, late: true },
+    })),
+  ];
 }
 
 /** The servers of a cluster as a table. */

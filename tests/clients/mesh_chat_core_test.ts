@@ -130,6 +130,15 @@ class Driven {
           return [`renamed ${effect.user}`];
         case "heard":
           return [`heard ${effect.answer.type}`];
+        case "moved": {
+          const { was, server, gapMs, late, isWhole } = effect;
+          const texts = late.map(({ text }) => text).join(" ");
+          return [
+            `moved ${was}-${server} ${gapMs} ${
+              isWhole ? "whole" : "not whole"
+            }: ${texts}`,
+          ];
+        }
         case "close":
           return ["close"];
         case "wake":

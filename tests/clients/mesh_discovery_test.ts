@@ -105,7 +105,7 @@ namespaceTests({ file: import.meta.url }, () => {
       await terminal.shows(/Welcome Dana to Server A/);
       await a[Symbol.asyncDispose]();
       await using _b = new FoundMeshServer("B");
-      await terminal.types("/who\r", /Connected again, to Server B/);
+      await terminal.types("/who\r", /At Server B now/);
       await terminal.shows(/Dana +B +\d\d:\d\d/);
       await terminal.feed(new TextEncoder().encode(CTRL_D));
       assertEquals((await terminal.ended()).code, 0);

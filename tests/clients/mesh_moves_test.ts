@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { MeshFleet } from "../process/mesh/mesh_fleet.ts";
 import { program } from "../process/program.ts";
 import { RunningProcess } from "../process/running_process.ts";
@@ -90,4 +90,112 @@ Deno.test("skein drain: clients that write without pause are at other servers, a
     fleet.log().flatMap(({ type, server }) => type === "msg" ? [server] : []),
   );
   assertEquals(servers.size, 2, "all was sent before it was emptied");
+});
+
+/** Lines of each of two while a listener moves, ten in 10 ms. */
+const HEARD = 2_000;
+const TEN_EVERY_MS = 10;
+
+/** What a client shows with `--json`, whole lines alone. */
+function shown(process: RunningProcess): Record<string, unknown>[] {
+  return process.outputText().split("\n").slice(0, -1).map((line) =>
+    JSON.parse(line)
+  );
+}
+
+/** Texts of the lines, in the order in which they were shown. */
+function texts(process: RunningProcess): string[] {
+  return shown(process).flatMap(({ type, text }) =>
+    type === "msg" ? [String(text)] : []
+  );
+}
+
+/** The last of ten lines goes to the room, the others to all. */
+async function writes(client: RunningProcess, name: string): Promise<void> {
+  for (let at = 0; at < HEARD; at += 10) {
+    const nine = Array.from({ length: 9 }, (_, i) => `${name} ${at + i}\n`);
+    const tenth = `/room lab\n${name} ${at + 9}\n/all\n`;
+    await client.feed(encode(nine.join("") + tenth));
+    await new Promise((resolve) => setTimeout(resolve, TEN_EVERY_MS));
+  }
+  await client.endInput();
+  assertEquals((await client.ended()).code, 0, client.lines.join("\n"));
+}
+
+/** What one has written, as numbers; to the room or to all. */
+function numbersOf(heard: readonly string[], name: string, isRoom: boolean) {
+  return heard.flatMap((text) => {
+    const [from, number] = text.split(" ");
+    return from === name && isRoom === number.endsWith("9") ? [number] : [];
+  });
+}
+
+/** Eve listens at `c`; two write at `a` and `b`, and meanwhile `leave` makes her go there. */
+async function listenerMoves(
+  fleet: MeshFleet,
+  leave: (c: MeshFleet["servers"][number]) => Promise<void>,
+): Promise<{ heard: string[]; moved: Record<string, unknown>[] }> {
+  const [a, b, c] = fleet.servers;
+  await using eve = skein("chat", "-c", c.address, "-u", "Eve", "--json");
+  await eve.feed(encode("/join lab\n"));
+  await fleet.logged("Eve in the lab", ({ type }) => type === "join");
+  await using dana = skein("chat", "-c", a.address, "-u", "Dana");
+  await using bea = skein("chat", "-c", b.address, "-u", "Bea");
+  const writing = Promise.all([writes(dana, "Dana"), writes(bea, "Bea")]);
+  await eve.until("some have come", () => texts(eve).length > HEARD / 2);
+  await leave(c);
+  await writing;
+  const last = [`Dana ${HEARD - 1}`, `Bea ${HEARD - 1}`];
+  await eve.until("the last ones", () => {
+    const heard = texts(eve);
+    return last.every((text) => heard.includes(text));
+  });
+  assert([a, b].every(({ mishap }) => mishap === undefined));
+  const moved = shown(eve).filter(({ code }) => code === "moved");
+  return { heard: texts(eve), moved };
+}
+
+for (
+  const [how, leave] of [
+    ["is emptied", async (c) => {
+      await using drain = skein("drain", "-c", c.address, "--wait");
+      assertEquals((await drain.ended()).code, 0);
+    }],
+    ["is killed", (c) => c.kill()],
+  ] satisfies [string, (c: MeshFleet["servers"][number]) => Promise<void>][]
+) {
+  Deno.test(`skein chat at a mesh: a listener whose server ${how} under load misses nothing, and has nothing twice or out of order`, async () => {
+    await using fleet = await MeshFleet.start();
+    const { heard, moved } = await listenerMoves(fleet, leave);
+    assertEquals(moved.length, 1);
+    const [{ was, whole, late, text }] = moved;
+    assertEquals([was, whole], ["C", true], `${late} ${text}`);
+    for (const name of ["Dana", "Bea"]) {
+      for (const isRoom of [false, true]) {
+        const numbers = numbersOf(heard, name, isRoom);
+        assert(inOrder(numbers), `${name}: out of order, or twice`);
+        const count = isRoom ? HEARD / 10 : HEARD / 10 * 9;
+        assertEquals(numbers.length, count, `${name}: some are missing`);
+      }
+    }
+  });
+}
+
+Deno.test("skein chat at a mesh: where servers keep logs of their own a listener that moves is told what it may have missed", async () => {
+  await using fleet = await MeshFleet.start({ hasOwnLogs: true });
+  const [a, b, c] = fleet.servers;
+  await using eve = skein("chat", "-c", c.address, "-u", "Eve", "--json");
+  await fleet.logged("Eve", ({ type }) => type === "login", "C");
+  await using dana = skein("chat", "-c", a.address, "-u", "Dana");
+  await dana.feed(encode("one\n"));
+  await eve.until("it has come", () => texts(eve).length === 1);
+  await c.kill();
+  await eve.until(
+    "it is told",
+    () => shown(eve).some(({ code }) => code === "moved"),
+  );
+  const moved = shown(eve).find(({ code }) => code === "moved");
+  assertEquals([moved?.was, moved?.whole, moved?.late], ["C", false, 0]);
+  assertMatch(String(moved?.text), /in between \(\d+\.\d s\) is not shown/);
+  assert([a, b].every(({ mishap }) => mishap === undefined));
 });

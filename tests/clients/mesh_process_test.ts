@@ -3,6 +3,7 @@ import { program } from "../process/program.ts";
 import { RunningProcess } from "../process/running_process.ts";
 import { until } from "../process/until.ts";
 import { ScriptedMesh } from "./scripted_mesh.ts";
+import { StallingServer } from "./stalling_server.ts";
 import { Terminal, terminalTest } from "./terminal.ts";
 
 const CTRL_D = "\x04";
@@ -249,6 +250,130 @@ Deno.test("skein status: a mesh as a table, and whether it takes clients", async
   assertEquals(JSON.parse(closed.output).service, "mesh");
 });
 
+Deno.test("skein chat at a mesh: --json says that it has moved, and shows what was said meanwhile before what comes", async () => {
+  using b = new ScriptedMesh({ id: "B" });
+  const known = { id: "B", up: true, clients: 0, draining: false };
+  using a = new ScriptedMesh({
+    ...{ id: "A", others: [{ ...known, address: b.where }] },
+  });
+  await using process = running(...seedForm(a), "--json");
+  await until("it is there", () => a.names.length === 1);
+  const said = { type: "msg", from: "Eve", server: "C" };
+  const at = Date.now();
+  await a.push({ ...said, text: "one", time: at, n: 1 });
+  await process.until("it has come", () => process.outputBytes > 0);
+  const line = (seq: number, text: string) => ({
+    ...{ seq, time: new Date(at + seq - 1).toISOString() },
+    ...{ server: "C", from: "Eve", text },
+  });
+  b.script.messages = [line(1, "one"), line(2, "two"), line(3, "three")];
+  a[Symbol.dispose]();
+  await until("it has moved", () => b.names.length === 1);
+  await b.push({ ...said, text: "three", time: at + 2, n: 3 });
+  await process.until(
+    "all is shown",
+    () => process.outputText().includes("three"),
+  );
+  const objects = process.outputText().split("\n").slice(1, -1)
+    .map((text) => JSON.parse(text));
+  assert(objects[0].gapMs >= 0);
+  delete objects[0].gapMs;
+  assertEquals(objects, [
+    {
+      ...{ type: "system", code: "moved", server: "B", was: "A", late: 1 },
+      ...{ whole: true },
+      text: "At Server B now. What others said in between follows: 1",
+    },
+    { ...said, text: "two", time: at + 1, seq: 2, late: true },
+    { ...said, text: "three", time: at + 2, n: 3 },
+  ]);
+  await process.endInput();
+  assertEquals((await process.ended()).code, 0);
+});
+
+Deno.test("skein chat at a mesh: a pipe says why its server takes nothing", async () => {
+  using server = new ScriptedMesh({ isSilent: true });
+  await using process = running(...seedForm(server), "--timeout", "2s");
+  await process.feed(encode("one\n"));
+  await process.endInput();
+  await until("it is sent", () => server.texts.length === 1);
+  const text = "Server A cannot write its log: disk full";
+  await server.push({ type: "system", text, code: "waiting" });
+  assertEquals((await process.ended()).code, 1);
+  assertStringIncludes(
+    process.lines.join("\n"),
+    `nothing was acknowledged for 2 s (${text})`,
+  );
+});
+
+Deno.test("skein chat at a mesh: when no server is left it names those that were given, too", async () => {
+  const names = ["A", "B", "C"].map((id) => new ScriptedMesh({ id }));
+  using a = names[0];
+  const others = names.slice(1).map((one) => ({
+    ...{ id: one.script.id ?? "", up: true, clients: 0, draining: false },
+    address: one.where,
+  }));
+  a.script.others = others;
+  await using process = running(...seedForm(a));
+  await until("it is there", () => a.names.length === 1);
+  for (const one of names) one[Symbol.dispose]();
+  const told = await process.line(/nor/);
+  for (const one of names) assertStringIncludes(told, one.where);
+});
+
+Deno.test("skein: a command at a server of the other service says so", async () => {
+  using mesh = new ScriptedMesh();
+  using group = new StallingServer();
+  const at = { mesh: ["-c", mesh.where], group: ["-c", group.address] };
+  const [host, port] = group.address.split(":");
+  const person = ["-u", "ann", "--timeout", "5s"];
+  const secret = Deno.makeTempFileSync();
+  await Deno.writeTextFile(secret, "a password\n");
+  const table: readonly (readonly [readonly string[], string])[] = [
+    [
+      ["leave", ...at.mesh],
+      `${mesh.where} is a mesh server: \\"skein drain\\" sends`,
+    ],
+    [
+      [
+        "chat",
+        "--service",
+        "chat",
+        ...at.mesh,
+        ...person,
+        "--password-file",
+        secret,
+      ],
+      `${mesh.where} is a mesh server, not one of a chat group`,
+    ],
+    [["chat", "--service", "mesh", ...at.group, ...person], "a chat group"],
+    [["chat", host, port, "ann"], "a chat group"],
+    [["topology", ...at.group], "is of a chat group; a mesh server is wanted"],
+    [["trace", ...at.group], "is of a chat group; a mesh server is wanted"],
+    [["drain", ...at.group], "is of a chat group; a mesh server is wanted"],
+  ];
+  for (const [args, wanted] of table) {
+    const { code, log } = await skein("", ...args);
+    const text = JSON.stringify(log.join("\n"));
+    assertEquals(code, 1, `${args.join(" ")}: ${text}`);
+    assertStringIncludes(text, wanted, args.join(" "));
+  }
+  Deno.removeSync(secret);
+});
+
+Deno.test("skein trace: what is no chat server at all is not taken for one", async () => {
+  await using web = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    () => new Response("no"),
+  );
+  const where = `127.0.0.1:${web.addr.port}`;
+  const { code, log } = await skein("", "trace", "-c", where);
+  assertEquals([code, log], [
+    1,
+    [`Cannot reach ${where}: It is no chat server`],
+  ]);
+});
+
 terminalTest(
   "skein chat at a mesh: a person is asked for a name, sees others above what is typed, and talks to a room",
   async () => {
@@ -292,9 +417,43 @@ terminalTest(
     await until("it is sent", () => server.texts.length === 1);
     server.drop();
     await terminal.shows(/\? not known whether "lost\?" arrived/);
-    await terminal.shows(/Connected again, to Server A/);
+    await terminal.shows(/At Server A now/);
     await terminal.feed(encode(CTRL_D));
     assertEquals((await terminal.ended()).code, 0);
     assertEquals(server.texts, ["lost?"]);
+  },
+);
+
+terminalTest(
+  "skein chat at a mesh: a person who moved reads what was said meanwhile, or that it may be missing",
+  async () => {
+    using server = new ScriptedMesh({ id: "B" });
+    await using terminal = new Terminal(command(...seedForm(server)));
+    await terminal.shows(/Welcome Dana/);
+    server.drop();
+    await terminal.shows(
+      /At Server B now[^]*others said in between \(\d\.\d s\) is not shown: \/history/,
+    );
+    const time = new Date(Date.now() + 1_000).toISOString();
+    const said = { seq: 1, time, server: "C", from: "Eve", text: "meanwhile" };
+    server.script.messages = [said];
+    server.drop();
+    await terminal.shows(/At Server B now[^]*\d C, late\] Eve: meanwhile\r\n/);
+    await terminal.feed(encode(CTRL_D));
+    assertEquals((await terminal.ended()).code, 0);
+  },
+);
+
+terminalTest(
+  "skein chat at a mesh: Ctrl-D says what is waited for, and Ctrl-C then leaves",
+  async () => {
+    using server = new ScriptedMesh({ isSilent: true });
+    await using terminal = new Terminal(command(...seedForm(server)));
+    await terminal.types("one\rtwo\r", /Welcome Dana[^]*> /);
+    await until("both are sent", () => server.texts.length === 2);
+    await terminal.feed(encode(CTRL_D));
+    await terminal.shows(/Waits for the answer to 2 lines; Ctrl-C leaves/);
+    await terminal.feed(encode("\x03"));
+    assertEquals((await terminal.ended()).code, 130);
   },
 );

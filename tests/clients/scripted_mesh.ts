@@ -1,7 +1,11 @@
 /** A mesh server alone that does what a test says: for what real ones do only in a rare moment. */
 
 import { type Address, formatAddress } from "../../protocol/address.ts";
-import type { ListedServer, MeshRequest } from "../../protocol/mesh.ts";
+import type {
+  HistoryLine,
+  ListedServer,
+  MeshRequest,
+} from "../../protocol/mesh.ts";
 import { readMeshRequest } from "../../protocol/mesh_requests.ts";
 
 /** What it says of itself. */
@@ -15,6 +19,8 @@ export interface Script {
   readonly taken?: Set<string>;
   /** Whether messages are taken in silence. */
   isSilent?: boolean;
+  /** What its log has. */
+  messages?: readonly HistoryLine[];
   /** Servers that a trace does not come to. */
   readonly missing?: readonly string[];
 }
@@ -164,8 +170,13 @@ export class ScriptedMesh implements Disposable {
       case "join":
       case "leave":
         return [{ type: "ok", ...about }];
+      case "history": {
+        const { messages = [] } = this.script;
+        const { room } = request;
+        const found = messages.filter((one) => one.room === room);
+        return [{ type: "history", ...about, messages: found, more: false }];
+      }
       case "rooms":
-      case "history":
       case "help":
       case "quit":
       case "relay_msg":
