@@ -1,5 +1,6 @@
 /** `skein log`: the log that the servers of a mesh share. */
 
+import { findSimilar } from "@optique/core/suggestion";
 import { StorageError } from "../storage/errors.ts";
 import { linesBackwards } from "../storage/shared_log_reader.ts";
 import {
@@ -13,7 +14,7 @@ import { LOG_LINE_BYTES_MAX, readLogLine } from "../storage/shared_log_line.ts";
 import { readAt } from "../storage/shared_log_tail.ts";
 import { orExit } from "../nodes/host/flags.ts";
 import { escapeText } from "../nodes/host/text.ts";
-import { type LogFlags, parseLogFlags } from "./log_flags.ts";
+import { LOG_TYPES, type LogFlags, parseLogFlags } from "./log_flags.ts";
 import { followLines } from "./log_follow.ts";
 import { type LogView, shownLines } from "./log_lines.ts";
 import { verifyLog } from "./log_verify.ts";
@@ -40,6 +41,9 @@ const END_BYTES = 2 * LOG_LINE_BYTES_MAX;
 
 const NEWLINE = 10;
 
+/** Lines printed so far. */
+let shownCount = 0;
+
 const PROGRESS_EVERY_MS = 200;
 const PROGRESS_BYTES_MIN = 16_777_216;
 
@@ -62,6 +66,12 @@ async function run(flags: LogFlags): Promise<number> {
   const lastSeq = flags.count === Infinity
     ? await showAll(flags.file, view)
     : await showEnd(flags, view);
+  // A filter that lets nothing through may be misspelt.
+  if (shownCount === 0) {
+    for (const text of unknownTypes(flags)) {
+      complain(text);
+    }
+  }
   if (!flags.follow) {
     if (lastSeq !== undefined) return EXIT_WELL;
     complain(`There is no "${flags.file}"`);
@@ -191,7 +201,20 @@ function columnsMax(): number {
   return Math.min(COLUMNS_MAX, Deno.consoleSize().columns);
 }
 
+/** A sentence for each type that is not known. */
+function unknownTypes({ filter: { types } }: LogFlags): string[] {
+  return types.filter((type) => !LOG_TYPES.includes(type)).map((type) => {
+    const similar = findSimilar(type, LOG_TYPES).at(0);
+    return `No line is of type "${type}"; ${
+      similar === undefined
+        ? `there are ${LOG_TYPES.join(", ")}`
+        : `did you mean "${similar}"?`
+    }`;
+  });
+}
+
 function printAll(lines: readonly string[]): void {
+  shownCount += lines.length;
   let text = "";
   for (const line of lines) {
     text += `${line}\n`;

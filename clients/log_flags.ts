@@ -39,6 +39,12 @@ export interface LogFlags {
   readonly filter: LogFilter;
 }
 
+/** What servers write today; a log may have more, of another version. */
+export const LOG_TYPES: readonly string[] = [
+  ...["msg", "dm", "login", "logout", "rename", "join", "leave", "missed"],
+  ...["peer_up", "peer_down", "topology", "drain", "start", "stop"],
+];
+
 /** What `skein log` is, in a sentence. */
 export const LOG_ABOUT =
   "Shows the log that the servers of a mesh share: its end, what is added to it, what is in a room; or verifies it.";
@@ -87,7 +93,7 @@ export const logFlagTable = {
   type: repeatedFlag({
     names: ["--type"],
     value: words("TYPE"),
-    about: "Only these: msg, dm, login, peer_down …",
+    about: `Only these: ${LOG_TYPES.join(", ")}.`,
   }),
   since: optionalFlag({
     names: ["--since"],

@@ -356,3 +356,27 @@ Deno.test("skein log: its exit codes, its end, and all of it", async () => {
     assertEquals((await run(path, "--verify", "--all")).code, 2);
   });
 });
+
+Deno.test("skein log: a type that nobody has is told of, one that another version writes is shown", async () => {
+  await inFolder(async (path) => {
+    const lines = [line(1), line(2, { type: "novel", text: "new" })];
+    await Deno.writeTextFile(path, `${lines.join("\n")}\n`);
+    const run = async (type: string) => {
+      const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", MAIN, "client", "log", path, "--type", type],
+      }).output();
+      const [shown, told] = [stdout, stderr].map((bytes) =>
+        new TextDecoder().decode(bytes).trim()
+      );
+      return { code, count: shown === "" ? 0 : shown.split("\n").length, told };
+    };
+    assertEquals(await run("logn"), {
+      ...{ code: 0, count: 0 },
+      told: 'skein log: No line is of type "logn"; did you mean "login"?',
+    });
+    const far = await run("nonsense");
+    assertMatch(far.told, /type "nonsense"; there are msg, dm, login, /);
+    assertEquals(await run("novel"), { code: 0, count: 1, told: "" });
+    assertEquals(await run("dm"), { code: 0, count: 0, told: "" });
+  });
+});
