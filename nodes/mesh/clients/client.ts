@@ -119,6 +119,8 @@ export class MeshClient implements LineTaker, Member {
   /** A request under way that the next lines may depend on. */
   #isOccupied = false;
   #tracesOpen = 0;
+  /** While another topology is asked for, which is answered within the call. */
+  #isSwitching = false;
   #hasEnded = false;
   #isClosed = false;
   #isPumping = false;
@@ -213,8 +215,8 @@ export class MeshClient implements LineTaker, Member {
         }
         // A line of another server that may not be relayed: a stranger's.
         if (message.code === "not-allowed") this.#isRelaying = false;
-        // A trace too many; nothing else that is under way is refused so.
-        if (message.code === "busy") this.#traceOver();
+        // A trace too many; nothing else but a switch too many is refused so.
+        if (message.code === "busy" && !this.#isSwitching) this.#traceOver();
         return;
       case "trace":
         return this.#traceOver();
@@ -441,7 +443,10 @@ export class MeshClient implements LineTaker, Member {
     switch (request.type) {
       case "topology": {
         const { topology } = request;
-        return this.#owner.input(this, { kind: "topology", topology }, id);
+        this.#isSwitching = true;
+        this.#owner.input(this, { kind: "topology", topology }, id);
+        this.#isSwitching = false;
+        return;
       }
       case "trace":
         this.#tracesOpen += 1;

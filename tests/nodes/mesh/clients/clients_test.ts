@@ -410,8 +410,8 @@ Deno.test("mesh clients: drained from here, people are sent away; a stop says so
   assertEquals(served.closed, 2);
 });
 
-Deno.test("mesh clients: who ends its side is let go when its last trace is over, however many were refused", async () => {
-  await using served = new Served();
+/** Another server, which is there and reports no trace. */
+function meetSilent(served: Served): void {
   const link = { link: 1, timeMs: Date.now() };
   served.input({
     ...{ ...link, kind: "link-up", peer: "B", isDialed: false },
@@ -420,7 +420,6 @@ Deno.test("mesh clients: who ends its side is let go when its last trace is over
   const say = (message: PeerMessage) =>
     served.input({ ...link, kind: "peer", message });
   say({ kind: "hello", generation: 1, known: 0 });
-  // It is there, and reports no trace.
   say({
     ...{ kind: "beat", seen: [] },
     servers: [{
@@ -429,6 +428,11 @@ Deno.test("mesh clients: who ends its side is let go when its last trace is over
     }],
     topology: { topology: "mesh", version: 0, by: "B" },
   });
+}
+
+Deno.test("mesh clients: who ends its side is let go when its last trace is over, however many were refused", async () => {
+  await using served = new Served();
+  meetSilent(served);
   using client = await served.login("Nc");
   await client.send('{"type":"trace"}\n'.repeat(TRACES_MAX + 2));
   await client.conn.closeWrite();
@@ -438,6 +442,21 @@ Deno.test("mesh clients: who ends its side is let go when its last trace is over
     ...["error", "error"],
     ...new Array(TRACES_MAX).fill("trace"),
   ]);
+});
+
+Deno.test("mesh clients: a switch too many is no trace that is over", async () => {
+  await using served = new Served();
+  meetSilent(served);
+  using client = await served.login("Nc");
+  const switches = ["ring", "bus"].map((topology) =>
+    `${JSON.stringify({ type: "topology", topology })}\n`
+  ).join("").repeat(10);
+  await client.send(`{"type":"trace"}\n${switches}`);
+  await client.conn.closeWrite();
+  const types = (await client.rest()).trimEnd().split("\n")
+    .map((line) => JSON.parse(line).type);
+  assertEquals(types.length, 21);
+  assertEquals(types.at(-1), "trace");
 });
 
 Deno.test("mesh clients: TLS and other bytes that are no text are refused at once, with all that follows", async () => {
