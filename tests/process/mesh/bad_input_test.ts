@@ -75,6 +75,7 @@ const LINES: readonly (readonly [
   ["half a JSON", '{"type":"msg"\n', /JSON/],
   ["no object", "[1]\n", /object|type|request/i],
   ["not UTF-8", Uint8Array.of(0x7b, 0x22, 0xff, 0x0a), /UTF-8/],
+  ["the first bytes of TLS", Uint8Array.of(0x16, 3, 1, 2, 0, 1, 10), /TLS/],
   ["an unknown type", '{"type":"shout","text":"x"}\n', /shout|type/],
   ["no type", '{"text":"x"}\n', /type/],
   ["a line too long", `{"type":"msg","text":"${LONG}"}\n`, /limit|65.?536/],
