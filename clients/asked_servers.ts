@@ -8,6 +8,7 @@ import { ChatLink } from "./chat_link.ts";
 import type { ChatProblem } from "./chat_contract.ts";
 import type { AskedServer } from "./mesh_chat_contract.ts";
 import { MeshConnection } from "./mesh_connection.ts";
+import { isFinal } from "./mesh_refusals.ts";
 
 /** Addresses beside the first in a sentence. */
 const NAMED_MAX = 4;
@@ -42,12 +43,17 @@ export async function askMeshServers(
   return { servers, problem: together(problems.flat()) };
 }
 
-/** Whoever reads it may know only the first address: it was given, the others were heard of. */
+/**
+ * Whoever reads it may know only the first address: it was given, the others
+ * were heard of. What may get better goes before what will not.
+ */
 function together(
-  [first, ...others]: readonly (ChatProblem & { readonly address: Address })[],
+  problems: readonly (ChatProblem & { readonly address: Address })[],
 ): ChatProblem | undefined {
-  if (first === undefined) return undefined;
-  const { code, text } = first;
+  const main = problems.find(({ code }) => !isFinal(code)) ?? problems.at(0);
+  if (main === undefined) return undefined;
+  const { code, text } = main;
+  const others = problems.filter((one) => one !== main);
   if (others.length === 0) return { code, text };
   const named = others.slice(0, NAMED_MAX)
     .map(({ address }) => formatAddress(address));

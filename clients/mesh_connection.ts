@@ -74,7 +74,10 @@ export class MeshConnection implements Disposable {
     const answer = await this.request({ type: "status" }, waitMs);
     // Only the replicated chat has no more to say.
     if (answer.type === "ok") {
-      throw new WireError("role-mismatch", "It is of a chat group");
+      throw new WireError(
+        "role-mismatch",
+        "It is of a chat group; a mesh server is wanted",
+      );
     }
     return expected(answer, "status");
   }

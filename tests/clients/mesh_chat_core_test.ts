@@ -29,7 +29,9 @@ class Driven {
   requests: Record<string, unknown>[] = [];
 
   constructor(...hosts: string[]) {
-    this.core = new MeshChatCore({ targets: hosts.map(server) });
+    // The epoch is when the test begins.
+    const clock = { epochMs: 0, readTime: (text: string) => Date.parse(text) };
+    this.core = new MeshChatCore({ targets: hosts.map(server), clock });
   }
 
   step(input: MeshChatInput): this {
@@ -220,6 +222,11 @@ Deno.test("mesh chat core: a message of which nobody knows is told and not repea
   assertEquals(driven.requests[1].text, "two");
   driven.answers("msg", { type: "ok", n: 1 });
   assertEquals(driven.took(), ["dial a", "again ann", "say ok"]);
+  // Whoever wants to go does not wait for what others said meanwhile.
+  driven.answers("who", { type: "who", users: [], total: 0 });
+  assertEquals(driven.step({ kind: "end" }).took(), [
+    ...["who answered", "moved A-A 0 not whole: "],
+  ]);
 });
 
 Deno.test("mesh chat core: rooms are joined again, but for those that were left", () => {
@@ -365,4 +372,52 @@ Deno.test("mesh chat core: beyond its bound of lines it wants no more, and says 
   assertEquals(driven.types.length, 64);
   driven.answers("msg", { type: "ok" }).answers("msg", { type: "ok" });
   assertEquals([wants(), driven.core.openCount], [true, 1_023]);
+});
+
+/** A message of Eve at C, live and in the log. */
+function eve(at: number, text: string) {
+  const said = { from: "Eve", server: "C", text };
+  const time = new Date(at).toISOString();
+  return {
+    live: { type: "msg", ...said, time: at, n: at },
+    line: { seq: at, ...said, time },
+  };
+}
+
+/** Lost at 5 s, and 200 ms later at b. */
+function lostAndBack(): Driven {
+  const driven = new Driven("a").ready().pass(4_000);
+  driven.says(eve(3_990, "one").live).took();
+  driven.pass(1_000).lose().pass(200);
+  driven.asked(0, ["b", {}]).step({ kind: "connected" }).welcomes("ann", "B");
+  driven.took();
+  driven.requests = [];
+  return driven;
+}
+
+Deno.test("mesh chat core: after a break what others said meanwhile comes before what they say now", () => {
+  const driven = lostAndBack().says(eve(5_210, "three").live);
+  assertEquals(driven.pass(250).types, ["history"]);
+  const messages = [eve(3_990, "one"), eve(5_100, "two"), eve(5_210, "three")]
+    .map(({ line }) => line);
+  assertEquals(driven.took(), []);
+  driven.answers("history", { type: "history", messages, more: false });
+  assertEquals(driven.took(), ["moved A-B 200 whole: two", "heard msg"]);
+  assertEquals(driven.says(eve(5_220, "four").live).took(), ["heard msg"]);
+});
+
+Deno.test("mesh chat core: what was held back is shown all the same when the log is silent, or the link breaks again", () => {
+  const silent = lostAndBack().says(eve(5_210, "three").live).pass(250);
+  assertEquals(silent.pass(1_749).took(), []);
+  const told = ["moved A-B 200 not whole: ", "heard msg"];
+  assertEquals(silent.pass(1).took(), told);
+  const broken = lostAndBack().says(eve(5_210, "three").live).lose();
+  assertEquals(broken.took().slice(0, 2), told);
+});
+
+Deno.test("mesh chat core: a server of a chat group is told from one of a mesh", () => {
+  const driven = new Driven("a").step({ kind: "login", user: "ann" });
+  driven.step({ kind: "connected" }).took();
+  driven.answers("status", { type: "ok" });
+  assertEquals(driven.took(), ["close", "done role-mismatch"]);
 });
