@@ -3,6 +3,7 @@
 import { readUserName } from "./chat.ts";
 import { WireError } from "./errors.ts";
 import { isName, type NodeId } from "./ids.ts";
+import { ROOMS_PER_CLIENT_MAX } from "./mesh.ts";
 import { GENERATION_MAX, HOPS_MAX } from "./mesh_peer.ts";
 import type { MeshEvent, MeshEventBody } from "./mesh_peer.ts";
 import { checkMeshText, readRoomName } from "./mesh_requests.ts";
@@ -48,11 +49,11 @@ export function formatMeshEvent(event: MeshEvent): string {
       });
     }
     case "login": {
-      const { name: from, since, was } = body;
+      const { name: from, since } = body;
       return JSON.stringify({
         ...{ type, from, origin_server, since },
         ...stamp,
-        was,
+        ..."was" in body && { was: body.was, rooms: body.rooms },
       });
     }
     case "logout":
@@ -129,7 +130,8 @@ function readBody(fields: EventFields): MeshEventBody {
       const since = readCount(fields.since, "since");
       if (fields.was === undefined) return { kind: "login", name, since };
       const was = readPerson(fields.was, "was");
-      return { kind: "login", name, since, was };
+      const rooms = readRooms(fields.rooms);
+      return { kind: "login", name, since, was, rooms };
     }
     case "relay_logout":
       return { kind: "logout", name: readPerson(fields.from, "from") };
@@ -181,6 +183,13 @@ function readPerson(value: unknown, field: string): string {
 function readRoom(value: unknown): string {
   if (typeof value !== "string") throw wrong("room");
   return readRoomName(value);
+}
+
+function readRooms(value: unknown): string[] {
+  if (!Array.isArray(value) || value.length > ROOMS_PER_CLIENT_MAX) {
+    throw wrong("rooms");
+  }
+  return value.map(readRoom);
 }
 
 function readText(value: unknown): string {

@@ -44,12 +44,15 @@ export type MeshEventBody =
     readonly at: NodeId;
     readonly text: string;
   }
-  /** Also after a rename, with the time of the first login. */
+  | { readonly kind: "login"; readonly name: string; readonly since: number }
+  /** After a rename, with the time of the first login. */
   | {
     readonly kind: "login";
     readonly name: string;
     readonly since: number;
-    readonly was?: string;
+    readonly was: string;
+    /** That the user is in: who is told late may know somebody else as `was`. */
+    readonly rooms: readonly string[];
   }
   | { readonly kind: "logout"; readonly name: string }
   | {

@@ -275,7 +275,7 @@ export class ClientDesk {
         ...{ type: "presence", event: "logout", name, server: server.id },
       });
     }
-    const { was } = body;
+    const was = "was" in body ? body.was : undefined;
     this.#context.tellMore({
       ...{ type: "presence", name, server: server.id },
       event: was === undefined ? "login" : "rename",
@@ -305,7 +305,8 @@ export class ClientDesk {
     const { client, name: was, since } = session;
     const name = this.#freeName(was);
     this.sessions.rename(session, name);
-    this.#parts.publish({ kind: "login", name, since, was });
+    const rooms = [...session.rooms];
+    this.#parts.publish({ kind: "login", name, since, was, rooms });
     context.log({ type: "rename", from: was, to: name });
     context.tell([client], {
       type: "system",

@@ -10,6 +10,7 @@ import type {
   PeerMessage,
   RelayedEvent,
 } from "../../protocol/mesh_peer.ts";
+import { Budget } from "./budget.ts";
 import { ClientDesk } from "./client_desk.ts";
 import { Cluster } from "./cluster.ts";
 import { MeshContext } from "./context.ts";
@@ -24,7 +25,13 @@ import { NameConflicts } from "./name_conflicts.ts";
 import type { PeerLink } from "./peer_link.ts";
 import { Relay } from "./relay.ts";
 import { Repairs } from "./repairs.ts";
-import { Traces } from "./traces.ts";
+import { Traces, TRACES_MAX } from "./traces.ts";
+
+/**
+ * Switches of the topology that clients of one server may ask for in a second:
+ * each one makes all servers beat and find their ways anew, and is logged.
+ */
+export const SWITCHES_MAX = 4;
 
 type Input<Kind extends MeshInput["kind"]> = Extract<
   MeshInput,
@@ -40,6 +47,7 @@ export class MeshCore implements Core<MeshInput, MeshEffect>, MeshView {
   readonly #desk: ClientDesk;
   readonly #traces: Traces;
   readonly #conflicts: NameConflicts;
+  readonly #switches = new Budget({ max: SWITCHES_MAX, windowMs: 1_000 });
   /** When `tick` was last asked for. */
   #timerMs = Infinity;
 
@@ -59,7 +67,8 @@ export class MeshCore implements Core<MeshInput, MeshEffect>, MeshView {
     this.#repairs = new Repairs({
       ...{ context, servers, links, relay: this.#relay },
       isLinked: (peer) => this.#cluster.isLinked(peer),
-      replaced: (server, missed) => this.#replaced(server, missed),
+      replaced: (server) => this.#conflicts.checkAll(server),
+      missed: (server, count) => this.#missed(server, count),
     });
     this.#desk = new ClientDesk({
       ...{ context, servers },
@@ -222,7 +231,14 @@ export class MeshCore implements Core<MeshInput, MeshEffect>, MeshView {
 
   #takeTopology({ client, id, topology }: Input<"topology">): void {
     const context = this.#context;
-    if (topology !== undefined) {
+    // What is in force is nobody's news, however often it is asked for.
+    if (topology !== undefined && topology !== this.#cluster.choice.topology) {
+      if (this.#switches.isSpent(context.nowMs)) {
+        const text =
+          `The topology was switched ${SWITCHES_MAX} times within a second, try again`;
+        return context.refuse(client, id, { code: "busy", text });
+      }
+      this.#switches.spend(context.nowMs);
       this.#cluster.choose(topology);
       const from = this.#desk.sessions.get(client)?.name;
       context.log({
@@ -240,7 +256,9 @@ export class MeshCore implements Core<MeshInput, MeshEffect>, MeshView {
 
   #trace({ client, id }: Input<"trace">): void {
     if (this.#traces.isFull) {
-      const text = "Too many traces are under way, try again";
+      const { traceMs } = this.#context.options.timing;
+      const text =
+        `${TRACES_MAX} traces were begun within ${traceMs} ms, try again`;
       return this.#context.refuse(client, id, { code: "busy", text });
     }
     const { routes, choice } = this.#cluster;
@@ -325,19 +343,16 @@ export class MeshCore implements Core<MeshInput, MeshEffect>, MeshView {
     }
   }
 
-  /** Who is present somewhere was told anew, in place of events that are gone. */
-  #replaced(server: KnownServer, missed: number): void {
+  /** Told before what comes after them. */
+  #missed({ id }: KnownServer, count: number): void {
     const context = this.#context;
-    this.#conflicts.checkAll(server);
-    if (missed === 0) return;
-    context.counters.missed += missed;
-    const { id } = server;
-    const text = missed === 1
+    context.counters.missed += count;
+    const text = count === 1
       ? `1 message from Server ${id} was missed`
-      : `${missed} messages from Server ${id} were missed`;
+      : `${count} messages from Server ${id} were missed`;
     context.tell("all", {
       ...{ type: "system", text },
-      notice: { code: "missed", server: id, count: missed },
+      notice: { code: "missed", server: id, count },
     });
     context.log({ type: "missed", from: id, text });
     context.report("warn", text);

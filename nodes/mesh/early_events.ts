@@ -37,10 +37,21 @@ export class EarlyEvents {
     return relayed;
   }
 
-  /** Forgets all up to number `n`. */
-  dropUpTo(n: number): void {
-    for (const early of [...this.#events.keys()]) {
-      if (early <= n) this.take(early);
+  /** The one with the lowest number; goes through all. */
+  get lowest(): RelayedEvent | undefined {
+    let lowest: RelayedEvent | undefined;
+    for (const relayed of this.#events.values()) {
+      if (lowest === undefined || relayed.event.n < lowest.event.n) {
+        lowest = relayed;
+      }
     }
+    return lowest;
+  }
+
+  /** Where the unbroken run begins that ends with number `n`; undefined: `n` is not here. */
+  runTo(n: number): RelayedEvent | undefined {
+    let first: RelayedEvent | undefined;
+    for (let at = n; this.#events.has(at); at--) first = this.#events.get(at);
+    return first;
   }
 }

@@ -86,14 +86,14 @@ export class Presence {
   }
 
   #login(event: Extract<PresenceEvent, { kind: "login" }>): boolean {
-    const { name, since, was } = event;
+    const { name, since } = event;
     const isNew = !this.#users.has(name);
-    const before = was === undefined ? undefined : this.#users.get(was);
-    if (was !== undefined && before !== undefined) {
-      this.#remove(was);
+    if ("was" in event) {
+      const isThere = this.#users.has(event.was);
+      this.#remove(event.was);
       this.#add(name, since);
-      for (const room of before.rooms) this.#join(name, room);
-      return true;
+      for (const room of event.rooms) this.#join(name, room);
+      return isThere || isNew;
     }
     const rooms = this.#users.get(name)?.rooms;
     if (rooms === undefined) this.#add(name, since);

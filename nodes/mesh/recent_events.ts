@@ -97,7 +97,10 @@ function bytesOf(relayed: RelayedEvent): number {
     return EVENT_BYTES + JSON_CHARACTER_BYTES * relayed.json.length;
   }
   const { body } = relayed.event;
-  const isText = body.kind === "msg" || body.kind === "dm";
-  return EVENT_BYTES + OWN_JSON_BYTES +
-    (isText ? OWN_CHARACTER_BYTES * body.text.length : 0);
+  let characters = 0;
+  if (body.kind === "msg" || body.kind === "dm") characters = body.text.length;
+  else if ("rooms" in body) {
+    for (const room of body.rooms) characters += room.length + 3;
+  }
+  return EVENT_BYTES + OWN_JSON_BYTES + OWN_CHARACTER_BYTES * characters;
 }

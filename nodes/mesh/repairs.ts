@@ -15,7 +15,7 @@ import type { KnownServer, KnownServers } from "./known_servers.ts";
 import type { PeerLink, PresenceParts } from "./peer_link.ts";
 import { USERS_PER_SERVER_MAX } from "./presence.ts";
 import type { Relay } from "./relay.ts";
-import type { OpenAsk, Stream } from "./stream.ts";
+import { before, type OpenAsk, type Place, type Stream } from "./stream.ts";
 
 /** Bytes of events in one answer; fits a frame, so that its end is seen. */
 export const ANSWER_BYTES_MAX = 200_000;
@@ -39,8 +39,10 @@ export interface RepairParts {
   links(): Iterable<PeerLink>;
   /** Whether a link to it stands, greeted or not. */
   isLinked(peer: NodeId): boolean;
-  /** Who is present at a server was replaced; so many messages were not got. */
-  replaced(server: KnownServer, missed: number): void;
+  /** Who is present at a server was replaced. */
+  replaced(server: KnownServer): void;
+  /** So many messages of a server, 1 or more, are in nobody's memory. */
+  missed(server: KnownServer, count: number): void;
 }
 
 export class Repairs {
@@ -130,7 +132,9 @@ export class Repairs {
     // Anybody before who did not answer, the origin itself before others.
     const rank = ({ link, peer }: PeerLink) =>
       link === notOver ? 1 : peer === origin.id ? 3 : 2;
-    const able = this.#able(stream);
+    const able = this.#awaitsOrigin(stream)
+      ? this.#able(stream).filter(({ peer }) => peer === origin.id)
+      : this.#able(stream);
     for (const link of able) {
       if ((stream.offers.get(link.link) ?? 0) > stream.n) continue;
       if (best === undefined || rank(link) > rank(best)) best = link;
@@ -152,6 +156,19 @@ export class Repairs {
       if (heard !== undefined && (!isMet || heard > n)) able.push(link);
     }
     return able;
+  }
+
+  /**
+   * Whether a server that is met for the first time is to be asked itself: what
+   * it has pushed here is then before its answer, or numbered above it. Another
+   * may be ahead of what is on its way. It has askMs for it.
+   */
+  #awaitsOrigin(stream: Stream): boolean {
+    const { isMet, origin } = stream;
+    if (isMet || !this.#parts.isLinked(origin.id)) return false;
+    const { nowMs, options } = this.#parts.context;
+    stream.originUntilMs ??= nowMs + options.timing.askMs;
+    return nowMs < stream.originUntilMs;
   }
 
   #askOver(best: PeerLink, stream: Stream, isFinal: boolean): void {
@@ -186,14 +203,8 @@ export class Repairs {
     stream.recent.age(context.nowMs);
     const { oldest } = stream.recent;
     if (oldest === undefined) return this.#sendPresence(to, stream, now);
-    const { n, messages, body } = oldest.event;
-    if (n > after + 1) {
-      const isMessage = body.kind === "msg" || body.kind === "dm";
-      return this.#sendPresence(to, stream, {
-        after,
-        n: n - 1,
-        messages: messages - (isMessage ? 1 : 0),
-      });
+    if (oldest.event.n > after + 1) {
+      return this.#sendPresence(to, stream, { after, ...before(oldest) });
     }
     this.#sendEvents(to, stream, after + 1);
   }
@@ -218,11 +229,7 @@ export class Repairs {
   #sendPresence(
     to: PeerLink,
     stream: Stream,
-    { after, n, messages }: {
-      after: number | undefined;
-      n: number;
-      messages: number;
-    },
+    { after, n, messages }: Place & { after: number | undefined },
   ): void {
     const { context } = this.#parts;
     const { origin } = stream;
@@ -288,6 +295,7 @@ export class Repairs {
       return;
     }
     server.stream.ask = undefined;
+    from.heard(origin, n);
     if (this.#mayReplace(server.stream, parts, { from, ask })) {
       server.stream.offers.clear();
       this.#replace(server, parts);
@@ -301,7 +309,9 @@ export class Repairs {
     { n }: PresenceParts,
     { from, ask }: { from: PeerLink; ask: OpenAsk },
   ): boolean {
-    if (!stream.isMet) return true;
+    if (!stream.isMet) {
+      return from.peer === stream.origin.id || !this.#awaitsOrigin(stream);
+    }
     // It was met at its first event meanwhile: then none is missed.
     if (ask.after === undefined) return false;
     if (ask.after !== stream.n) {
@@ -326,26 +336,53 @@ export class Repairs {
     return false;
   }
 
-  #replace(
-    server: KnownServer,
-    { n, messages, users }: {
-      n: number;
-      messages: number;
-      users: readonly PresentUser[];
-    },
-  ): void {
+  /**
+   * Who is present is taken over; the stream goes on after number `n`. What
+   * came ahead of its turn and is held here is not lost with what is gone.
+   */
+  #replace(server: KnownServer, { n, messages, users }: PresenceParts): void {
     const { relay, replaced } = this.#parts;
     const { stream } = server;
+    const { early } = stream;
     if (stream.isMet && n <= stream.n) return;
-    const missed = stream.isMet ? messages - stream.messages : 0;
-    stream.isMet = true;
+    if (stream.isMet) {
+      // Between the gaps: before who is present, since not all that happened
+      // up to now is told over it.
+      const end = early.runTo(n)?.event.n ?? n + 1;
+      for (;;) {
+        const { lowest } = early;
+        if (lowest === undefined || lowest.event.n >= end) break;
+        this.#skip(server, before(lowest));
+        relay.drain(server);
+        if (server.stream !== stream) return;
+      }
+      const first = early.runTo(n);
+      this.#skip(server, first === undefined ? { n, messages } : before(first));
+    } else {
+      // What others sent since they know of this server is not missed: it
+      // begins with the first of that, and what lacks there is asked for.
+      const { lowest } = early;
+      const isFirst = lowest !== undefined && lowest.event.n <= n;
+      const from = isFirst ? before(lowest) : { n, messages };
+      stream.beginAfter(from);
+    }
+    stream.presence.replace(users);
+    replaced(server);
+    relay.drain(server);
+  }
+
+  /** Goes on after number `n`: what is up to there is in nobody's memory. */
+  #skip(
+    server: KnownServer,
+    { n, messages }: Place,
+  ): void {
+    const { stream } = server;
+    if (n <= stream.n) return;
+    const missed = messages - stream.messages;
     stream.n = n;
     stream.messages = messages;
     stream.recent.clear();
-    stream.presence.replace(users);
-    stream.early.dropUpTo(n);
-    replaced(server, Math.max(0, missed));
-    relay.drain(server);
+    if (missed > 0) this.#parts.missed(server, missed);
   }
 }
 

@@ -1,7 +1,7 @@
 /** What one server keeps of the events of one life of a server. */
 
 import type { LinkId } from "../../protocol/core.ts";
-import type { Origin } from "../../protocol/mesh_peer.ts";
+import type { Origin, RelayedEvent } from "../../protocol/mesh_peer.ts";
 import type { RecentBounds } from "./contract.ts";
 import { EarlyEvents } from "./early_events.ts";
 import { Presence } from "./presence.ts";
@@ -15,6 +15,19 @@ export interface OpenAsk {
   readonly untilMs: number;
   /** Nobody has more to offer: whatever comes is taken. */
   readonly isFinal: boolean;
+}
+
+/** After a number of a stream, with so many messages up to there. */
+export interface Place {
+  readonly n: number;
+  readonly messages: number;
+}
+
+/** Where its stream is just before this event. */
+export function before({ event }: RelayedEvent): Place {
+  const { n, messages, body: { kind } } = event;
+  const isMessage = kind === "msg" || kind === "dm";
+  return { n: n - 1, messages: messages - (isMessage ? 1 : 0) };
 }
 
 export class Stream {
@@ -43,6 +56,8 @@ export class Stream {
   offeredMs = 0;
   /** What some neighbour had at the last beat. */
   wantedN = 0;
+  /** Monotonic: until when it is waited for the origin to say who is present; undefined: not yet. */
+  originUntilMs: number | undefined;
 
   constructor(
     origin: Origin,
@@ -51,5 +66,12 @@ export class Stream {
     this.origin = origin;
     this.isMet = isMet;
     this.recent = new RecentEvents(recent);
+  }
+
+  /** Begins to follow it in its midst. */
+  beginAfter({ n, messages }: Place): void {
+    this.isMet = true;
+    this.n = n;
+    this.messages = messages;
   }
 }

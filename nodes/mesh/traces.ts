@@ -7,9 +7,13 @@ import type {
   TraceReport,
 } from "../../protocol/mesh.ts";
 import type { MeshContext } from "./context.ts";
+import { Budget } from "./budget.ts";
 import type { ClientNumber } from "./contract.ts";
 
-/** Traces under way at once: each one makes every server speak to all others. */
+/**
+ * Traces that a server begins within `traceMs`: each one makes every server
+ * speak to all others, and takes a place among the recent events of each.
+ */
 export const TRACES_MAX = 8;
 
 interface OpenTrace {
@@ -25,14 +29,18 @@ interface OpenTrace {
 export class Traces {
   readonly #context: MeshContext;
   readonly #open = new Map<number, OpenTrace>();
+  readonly #begun: Budget;
   #next = 1;
 
   constructor(context: MeshContext) {
     this.#context = context;
+    const { traceMs } = context.options.timing;
+    this.#begun = new Budget({ max: TRACES_MAX, windowMs: traceMs });
   }
 
+  /** Also when they are over, or nobody waits for them: they have cost the same. */
   get isFull(): boolean {
-    return this.#open.size >= TRACES_MAX;
+    return this.#begun.isSpent(this.#context.nowMs);
   }
 
   /** Monotonic: when the next one is over. */
@@ -50,6 +58,7 @@ export class Traces {
     to: { topology: Topology; servers: readonly NodeId[] },
   ): number {
     const trace = this.#next++;
+    this.#begun.spend(this.#context.nowMs);
     this.#open.set(trace, {
       ...of,
       topology: to.topology,

@@ -29,7 +29,10 @@ const BODIES: readonly MeshEventBody[] = [
   { kind: "msg", from: "Dana", text: 'tea "?"\nyes\u2028', room: "tea" },
   { kind: "dm", from: "Dana", to: "Ahmad", at: "B", text: "psst" },
   { kind: "login", name: "Dana", since: 7 },
-  { kind: "login", name: "Dana-B", since: 7, was: "Dana" },
+  {
+    ...{ kind: "login", name: "Dana-B", since: 7, was: "Dana" },
+    rooms: ["tea", "work"],
+  },
   { kind: "logout", name: "Łucja" },
   { kind: "join", name: "Dana", room: "tea" },
   { kind: "leave", name: "Dana", room: "tea" },

@@ -2,6 +2,7 @@
 
 import type { NodeId } from "../../protocol/ids.ts";
 import type { MeshMessage, ToClient } from "../../protocol/mesh.ts";
+import type { RelayedEvent } from "../../protocol/mesh_peer.ts";
 import type {
   ClientAsk,
   ClientNumber,
@@ -51,6 +52,8 @@ class ProcessModel {
   readonly open = new Map<number, Open>();
   readonly got = new Map<StreamName, Got>();
   readonly texts = new Set<string>();
+  /** For everyone, and come in time: each must be given in the end. */
+  readonly arrived: RelayedEvent[] = [];
   /** Which of its streams is the current one. */
   epoch = 0;
   /** Messages of its current stream. */
@@ -349,7 +352,37 @@ export class MeshChecker {
     got.missed = 0;
   }
 
+  /**
+   * Events come to a server. What it has not got past is held from now on, and
+   * given in the end, whatever else is lost.
+   */
+  arrives(server: SimulatedMeshServer, events: readonly RelayedEvent[]): void {
+    const streams = server.core?.streams ?? [];
+    for (const relayed of events) {
+      const { origin, n, body } = relayed.event;
+      if (body.kind !== "msg" || body.room !== undefined) continue;
+      const stream = streams.find(({ id }) => id === origin.id);
+      if (stream?.generation === origin.generation && stream.n >= n) continue;
+      this.#of(server).arrived.push(relayed);
+    }
+  }
+
   // The end
+
+  /** What came to a server was given, unless its origin's life is over. */
+  checkArrived(server: SimulatedMeshServer): void {
+    const { texts, arrived } = this.#of(server);
+    for (const { event: { origin, n, body } } of arrived) {
+      if (body.kind !== "msg" || texts.has(body.text)) continue;
+      const isLatest = server.core?.streams.some(({ id, generation }) =>
+        id === origin.id && generation === origin.generation
+      );
+      if (!isLatest) continue;
+      this.fail(
+        `${server.name} had ${origin.id}/${n}, ${body.text}, and gave it to nobody`,
+      );
+    }
+  }
 
   /** All that was asked is answered. */
   checkAnswers(server: SimulatedMeshServer): void {
@@ -366,9 +399,10 @@ export class MeshChecker {
     return this.#of(server).clients;
   }
 
-  names(server: SimulatedMeshServer): string[] {
-    return [...this.#of(server).clients.values()].flatMap(({ name }) =>
-      name === undefined ? [] : [name]
+  /** Of those who are logged in there, or in a room of it. */
+  names(server: SimulatedMeshServer, room?: string): string[] {
+    return [...this.#of(server).clients.values()].flatMap(({ name, rooms }) =>
+      name === undefined || room !== undefined && !rooms.has(room) ? [] : [name]
     );
   }
 }

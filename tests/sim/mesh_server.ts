@@ -208,6 +208,9 @@ export class SimulatedMeshServer implements MeshEnd {
     this.#around.world.note(() =>
       `${this.name} < ${side.other?.end.name} ${describe(message)}`
     );
+    if (message.kind === "events") {
+      this.#around.checker.arrives(this, message.events);
+    }
     this.input({ kind: "peer", link, message, timeMs: this.timeMs });
   }
 

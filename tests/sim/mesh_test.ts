@@ -49,13 +49,44 @@ const BUGS: Record<string, Planted> = {
   },
   "what was missed is not told": {
     file: REPAIRS,
-    find: "replaced(server, Math.max(0, missed));",
-    replace: "replaced(server, 0);",
+    find: "if (missed > 0) this.#parts.missed(server, missed);",
+    replace: "",
   },
   "one too many is told of as missed": {
+    file: "nodes/mesh/stream.ts",
+    find: "messages: messages - (isMessage ? 1 : 0)",
+    replace: "messages",
+  },
+  "what came before its origin was met is dropped": {
     file: REPAIRS,
-    find: "messages: messages - (isMessage ? 1 : 0),",
-    replace: "messages,",
+    find: "const isFirst = lowest !== undefined && lowest.event.n <= n;",
+    replace: "const isFirst = false;\n" +
+      "while (early.lowest?.event.n <= n) early.take(early.lowest.event.n);",
+  },
+  "what is held between gaps is dropped with them": {
+    file: REPAIRS,
+    find: "if (lowest === undefined || lowest.event.n >= end) break;",
+    replace: "if (lowest === undefined || lowest.event.n >= end) break;\n" +
+      "if (early.take(lowest.event.n)) continue;",
+  },
+  "what is held after a gap is dropped with it": {
+    file: REPAIRS,
+    find: "const first = early.runTo(n);",
+    replace: "const first = undefined;\n" +
+      "while (early.lowest?.event.n <= n) early.take(early.lowest.event.n);",
+  },
+  "rooms do not go with a new name": {
+    file: "nodes/mesh/presence.ts",
+    find: "for (const room of event.rooms) this.#join(name, room);",
+    replace: "",
+  },
+  "rooms under a new name are those of whoever has the old one": {
+    file: "nodes/mesh/presence.ts",
+    find: "      this.#remove(event.was);\n      this.#add(name, since);\n" +
+      "      for (const room of event.rooms)",
+    replace: "      const rooms = this.#users.get(event.was)?.rooms ?? [];\n" +
+      "      this.#remove(event.was);\n      this.#add(name, since);\n" +
+      "      for (const room of rooms)",
   },
   "a server that was started anew keeps its numbers": {
     file: CLUSTER,
@@ -84,8 +115,8 @@ const BUGS: Record<string, Planted> = {
   },
   "users of servers that are gone are present": {
     file: DESK,
-    find: "if (isUp && stream.presence.since(name) !== undefined) return true;",
-    replace: "if (stream.presence.since(name) !== undefined) return false;",
+    find: "if (isUp && stream.presence.since(name) !== undefined) return id;",
+    replace: "if (stream.presence.since(name) !== undefined) return id;",
   },
   "a room's message goes to everyone": {
     file: DESK,

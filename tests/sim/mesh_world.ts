@@ -3,6 +3,7 @@
 import type { ToClient, Topology } from "../../protocol/mesh.ts";
 import { TOPOLOGIES } from "../../protocol/mesh.ts";
 import { DEFAULT_RECENT } from "../../nodes/mesh/contract.ts";
+import { LACK_WAIT_MS } from "../../nodes/mesh/repairs.ts";
 import { MeshChecker } from "./mesh_checker.ts";
 import { MeshLinks } from "./mesh_links.ts";
 import { type MeshSurroundings, SimulatedMeshServer } from "./mesh_server.ts";
@@ -15,6 +16,8 @@ const FAULTS_UNTIL_MS = 20_000;
 const HEALED_MS = 10_000;
 /** Within this what was said then has reached everybody. */
 const SAID_MS = 3_000;
+/** Within this all have given up what nobody has kept. */
+const LACKED_MS = LACK_WAIT_MS + SAID_MS;
 
 const NAMES = ["Dana", "Ahmad", "Lina", "Omar", "Sami", "Noor"];
 const ROOMS = ["tea", "work"];
@@ -139,9 +142,7 @@ class SimulatedMesh implements MeshSurroundings {
         name: undefined,
         rooms: new Set(),
       });
-      return server.ask(client, {
-        ...{ kind: "login", name, more: random.chance(0.5) },
-      });
+      return this.#login(server, client, { name, more: random.chance(0.5) });
     }
     const [client] = random.pick(clients);
     const dice = random.int(100);
@@ -176,6 +177,29 @@ class SimulatedMesh implements MeshSurroundings {
       });
     }
     return server.ask(client, { kind: "login", name: "Rami", more: true });
+  }
+
+  /** A name that is taken is that of somebody who is present. */
+  #login(
+    server: SimulatedMeshServer,
+    client: number,
+    as: { name: string; more: boolean },
+  ): void {
+    let isTaken = false;
+    server.onTold = (message) => {
+      isTaken ||= message.type === "error" && message.code === "name-taken";
+    };
+    server.ask(client, { kind: "login", ...as });
+    server.onTold = undefined;
+    if (!isTaken) return;
+    for (const [asker, { name }] of this.checker.clientsOf(server)) {
+      if (name === undefined) continue;
+      const present = this.#whoIs(server, asker);
+      if (present.includes(as.name)) return;
+      return this.checker.fail(
+        `${server.name} refuses ${as.name}, present are ${present}`,
+      );
+    }
   }
 
   #clientGoes(server: SimulatedMeshServer, client: number): void {
@@ -259,10 +283,13 @@ class SimulatedMesh implements MeshSurroundings {
     world.run(world.nowMs + SAID_MS, failed);
     const asked = servers.map((server, index) => ({
       server,
-      who: this.#answerOf(server, probes[index].client, "who"),
+      who: this.#whoIs(server, probes[index].client),
+      inRooms: ROOMS.map((room) =>
+        this.#whoIs(server, probes[index].client, room)
+      ),
       trace: this.#answerLater(server, probes[index].client),
     }));
-    world.run(world.nowMs + SAID_MS, failed);
+    world.run(world.nowMs + (checker.mayMiss ? LACKED_MS : SAID_MS), failed);
     const sent = links.sent;
     world.run(world.nowMs + SAID_MS, failed);
     if (failed()) return;
@@ -270,8 +297,16 @@ class SimulatedMesh implements MeshSurroundings {
       checker.fail(`${links.sent - sent} messages in a quiet mesh`);
     }
     const names = servers.flatMap((server) => checker.names(server)).sort();
-    for (const { server, who, trace } of asked) {
+    for (const { server, who, inRooms, trace } of asked) {
+      ROOMS.forEach((room, at) => {
+        const wanted = servers.flatMap((other) => checker.names(other, room));
+        if (inRooms[at].join() === wanted.sort().join()) return;
+        checker.fail(
+          `${server.name} knows ${inRooms[at]} in ${room}, wanted ${wanted}`,
+        );
+      });
       checker.checkAnswers(server);
+      checker.checkArrived(server);
       this.#checkView(server, { who, trace: trace(), names });
       for (const { text } of probes) {
         if (checker.has(server, text)) continue;
@@ -298,16 +333,20 @@ class SimulatedMesh implements MeshSurroundings {
     return { client, text };
   }
 
-  #answerOf(
+  /** Names that a server tells, sorted. */
+  #whoIs(
     server: SimulatedMeshServer,
     client: number,
-    kind: "who",
-  ): ToClient | undefined {
-    let answer: ToClient | undefined;
-    server.onTold = (message) => answer = message;
-    server.ask(client, { kind });
+    room?: string,
+  ): string[] {
+    let names: string[] = [];
+    server.onTold = (message) => {
+      if (message.type !== "who") return;
+      names = message.users.map(({ name }) => name).sort();
+    };
+    server.ask(client, { kind: "who", room });
     server.onTold = undefined;
-    return answer;
+    return names;
   }
 
   /** A trace; its answer comes later. */
@@ -326,15 +365,14 @@ class SimulatedMesh implements MeshSurroundings {
   #checkView(
     server: SimulatedMeshServer,
     { who, trace, names }: {
-      who: ToClient | undefined;
+      who: readonly string[];
       trace: ToClient | undefined;
       names: readonly string[];
     },
   ): void {
     const { checker } = this;
-    const known = who?.type === "who" ? who.users.map(({ name }) => name) : [];
-    if (known.sort().join() !== names.join()) {
-      checker.fail(`${server.name} knows ${known}, wanted ${names}`);
+    if (who.join() !== names.join()) {
+      checker.fail(`${server.name} knows ${who}, wanted ${names}`);
     }
     if (trace?.type !== "trace") {
       return checker.fail(`${server.name} has no trace`);

@@ -332,6 +332,139 @@ Deno.test("mesh peers: what the origin has not kept is told of as missed", () =>
   assertEquals(server.core.counters.missed, 19);
 });
 
+/** What clients are given, and told of as missed, in order. */
+function shown(effects: readonly MeshEffect[]): string[] {
+  return effects.flatMap((effect) => {
+    if (effect.kind === "deliver") return [effect.message.text];
+    if (effect.kind !== "tell" || effect.message.type !== "system") return [];
+    const { notice } = effect.message;
+    return notice?.code === "missed" ? [`${notice.count} missed`] : [];
+  });
+}
+
+Deno.test("mesh peers: what is held between the gaps is given, in its place", () => {
+  const server = linked();
+  const held = [1, 4, 5, 8, 11, 12, 15].map((n) => said("B", n));
+  for (const relayed of held) server.hear(1, events(relayed));
+  server.wait(250);
+  assertEquals(sent(server.wait(250)).map(({ kind }) => kind), ["ask"]);
+  const effects = server.hear(1, {
+    kind: "presence",
+    origin: { id: "B", generation: START_MS },
+    ...{ after: 1, n: 12, messages: 12, users: [] },
+    ...{ isFirst: true, isLast: true },
+  });
+  assertEquals(shown(effects), [
+    ...["2 missed", "m4", "m5", "2 missed", "m8", "2 missed", "m11", "m12"],
+  ]);
+  const [, stream] = server.core.streams;
+  assertEquals([stream.n, stream.recent, stream.early], [12, 2, 1]);
+});
+
+/** A server that has met B, and hears of C in its midst. */
+function meeting(seen: number): { server: DrivenCore; effects: MeshEffect[] } {
+  const server = linked();
+  const effects = server.hear(1, {
+    ...beat("B", START_MS, ["A"]),
+    seen: [{ id: "C", generation: START_MS, n: seen }],
+  } as PeerMessage);
+  return { server, effects };
+}
+
+/** Who is present at C, after event `n` of nothing but messages. */
+function presenceOfC(n: number): PeerMessage {
+  return {
+    ...{ kind: "presence", origin: { id: "C", generation: START_MS } },
+    ...{ n, messages: n, isFirst: true, isLast: true },
+    users: [{ name: "Dana", since: 1, rooms: [] }],
+  };
+}
+
+Deno.test("mesh peers: what comes before its origin was met is given", () => {
+  const { server, effects } = meeting(19);
+  assertEquals(sent(effects).map(({ kind }) => kind), ["ask"]);
+  const via = ["C", "B"];
+  for (const n of [20, 21, 23]) {
+    assertEquals(shown(server.hear(1, events(said("C", n, { via })))), []);
+  }
+  const met = server.hear(1, presenceOfC(23));
+  assertEquals(shown(met), ["m20", "m21"]);
+  // What lacks is asked for at once, and no client hears of what was before.
+  assertEquals(sent(met), [{
+    ...{ kind: "ask", origin: { id: "C", generation: START_MS }, after: 21 },
+  }]);
+  const rest = server.hear(1, events(said("C", 22, { via })));
+  assertEquals(shown(rest), ["m22", "m23"]);
+  const stream = server.core.streams.find(({ id }) => id === "C");
+  assertEquals([stream?.users, stream?.early], [1, 0]);
+  assertEquals(server.core.counters.missed, 0);
+});
+
+Deno.test("mesh peers: a server that is linked is itself asked who is there, for a second", () => {
+  const { server } = meeting(19);
+  // Asked of B already; but what C sends may be behind B's answer.
+  server.step(up(2, "C"));
+  assertEquals(sent(server.hear(1, presenceOfC(20))), []);
+  server.hear(2, { kind: "hello", generation: START_MS, known: 0 });
+  const asked = server.hear(2, events(said("C", 20)));
+  assertEquals(shown(asked), []);
+  const ask = asked.find((effect) =>
+    effect.kind === "send" && effect.message.kind === "ask"
+  );
+  assert(ask?.kind === "send");
+  assertEquals(ask.link, 2);
+  assertEquals(shown(server.hear(2, presenceOfC(20))), ["m20"]);
+
+  const other = meeting(19).server;
+  other.step(up(2, "C"));
+  assertEquals(sent(other.hear(1, presenceOfC(20))), []);
+  // C says nothing: after a second B will do.
+  let asks: PeerMessage[] = [];
+  while (asks.length === 0 && other.nowMs < 5_000) {
+    asks = sent(other.wait(250)).filter(({ kind }) => kind === "ask");
+  }
+  assertEquals(other.nowMs, 1_000);
+  other.hear(1, presenceOfC(20));
+  const stream = other.core.streams.find(({ id }) => id === "C");
+  assertEquals(stream?.n, 20);
+});
+
+Deno.test("mesh peers: a new name takes its own rooms along, whoever has the old one now", () => {
+  const server = linked();
+  const origin = { id: "B", generation: START_MS };
+  const bodies: MeshEvent["body"][] = [
+    {
+      ...{ kind: "login", name: "Dana-B", since: 1, was: "Dana" },
+      rooms: ["tea"],
+    },
+    { kind: "login", name: "Dana", since: 5 },
+    { kind: "join", name: "Dana", room: "work" },
+  ];
+  const later = bodies.map((body, at) => {
+    const event = { origin, n: at + 3, messages: 0, time: START_MS, body };
+    return { via: ["B"], event, json: formatMeshEvent(event) };
+  });
+  server.hear(1, events(later[0]));
+  server.wait(250);
+  server.wait(250);
+  server.hear(1, {
+    ...{ kind: "presence", origin, after: 0, n: 2, messages: 0 },
+    ...{ isFirst: true, isLast: true },
+    users: [
+      { name: "Dana-B", since: 1, rooms: ["tea"] },
+      { name: "Dana", since: 5, rooms: ["work"] },
+    ],
+  });
+  server.hear(1, events(...later.slice(1)));
+  server.ask(1, { kind: "login", name: "Lina", more: false });
+  const inRoom = (room: string) => {
+    const [who] = server.ask(1, { kind: "who", room });
+    assert(who.type === "who");
+    return who.users.map(({ name }) => name);
+  };
+  assertEquals([inRoom("tea"), inRoom("work")], [["Dana-B"], ["Dana"]]);
+});
+
 Deno.test("mesh peers: what a neighbour has not kept is waited for", () => {
   const server = linked();
   const origin = { id: "C", generation: START_MS };

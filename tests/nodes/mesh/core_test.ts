@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { ClientAsk } from "../../../nodes/mesh/contract.ts";
+import { SWITCHES_MAX } from "../../../nodes/mesh/core.ts";
 import { TRACES_MAX } from "../../../nodes/mesh/traces.ts";
 import { ROOMS_PER_CLIENT_MAX, TOPOLOGIES } from "../../../protocol/mesh.ts";
 import { DrivenCore, DrivenMesh, told } from "./driven_mesh.ts";
@@ -91,6 +92,69 @@ Deno.test("mesh core: so many traces are under way, and no more", () => {
     assert(answer.type === "trace");
     assertEquals(answer.missing, ["B"]);
   }
+});
+
+Deno.test("mesh core: so many traces begin in their time, also if they are over at once", () => {
+  const mesh = new DrivenMesh([{ id: "A" }, { id: "B" }]);
+  const [a] = mesh.servers;
+  for (let trace = 0; trace < TRACES_MAX; trace++) {
+    assertEquals(a.ask(1, { kind: "trace" }), []);
+    mesh.run();
+  }
+  const answers = () =>
+    told(a.effects, 1).filter(({ type }) => type === "trace").length;
+  assertEquals(answers(), TRACES_MAX);
+  a.step({ kind: "client-gone", client: 1 });
+  a.nowMs += 999;
+  assertEquals(codeOf(a, 2, { kind: "trace" }), "busy");
+  a.nowMs += 1;
+  assertEquals(a.ask(1, { kind: "trace" }), []);
+  mesh.run();
+  assertEquals(answers(), TRACES_MAX + 1);
+});
+
+Deno.test("mesh core: the topology that is in force changes nothing, and switches are so many a second", () => {
+  const mesh = new DrivenMesh([{ id: "A" }, { id: "B" }]);
+  const [a] = mesh.servers;
+  const [same, ...more] = a.step({
+    ...{ kind: "topology", client: 1, id: 1, topology: "mesh" },
+  });
+  assert(same.kind === "tell" && same.message.type === "topology");
+  assertEquals([same.message.by, more], [undefined, []]);
+  for (let at = 0; at < SWITCHES_MAX; at++) {
+    const topology = at % 2 === 0 ? "ring" : "bus";
+    assertEquals(codeOf(a, 1, { kind: "topology", topology }), "topology");
+  }
+  const switched = a.effects.filter((effect) =>
+    effect.kind === "log" && effect.entry.type === "topology"
+  );
+  assertEquals(switched.length, SWITCHES_MAX);
+  const star = { kind: "topology", topology: "star" } as const;
+  a.nowMs += 999;
+  assertEquals(codeOf(a, 2, star), "busy");
+  assertEquals(codeOf(a, 2, { kind: "topology" }), "topology");
+  assertEquals(a.core.status.topology, "bus");
+  a.nowMs += 1;
+  assertEquals(codeOf(a, 2, star), "topology");
+  assertEquals(a.core.status.topology, "star");
+});
+
+Deno.test("mesh core: who comes into a room twice is there once", () => {
+  const server = alone();
+  const kinds = () =>
+    server.step({ kind: "join", client: 1, room: "tea" }).map((effect) =>
+      effect.kind === "log" ? effect.entry.type : effect.kind
+    );
+  const before = () => server.core.streams[0].n;
+  const n = before();
+  assertEquals(kinds(), ["join", "tell"]);
+  assertEquals(before(), n + 1);
+  assertEquals(kinds(), ["tell"]);
+  assertEquals(
+    codeOf(server, 1, { kind: "leave", room: "coffee" }),
+    "not-allowed",
+  );
+  assertEquals(before(), n + 1);
 });
 
 Deno.test("mesh core: a local message stays here", () => {
