@@ -279,6 +279,7 @@ class SimulatedMesh implements MeshSurroundings {
       server.ask(server.newClient(), { kind: "drain", isUndone: true });
     }
     world.run(world.nowMs + SAID_MS, failed);
+    const { missed } = checker;
     const probes = servers.map((server, index) => this.#probe(server, index));
     world.run(world.nowMs + SAID_MS, failed);
     const asked = servers.map((server, index) => ({
@@ -310,6 +311,9 @@ class SimulatedMesh implements MeshSurroundings {
       this.#checkView(server, { who, trace: trace(), names });
       for (const { text } of probes) {
         if (checker.has(server, text)) continue;
+        // A second is kept, and the way there takes longer: that was told.
+        const isTold = checker.missed > missed;
+        if (checker.mayMiss && this.#isFar && isTold) continue;
         checker.fail(`${server.name} has not got ${text}`);
       }
     }
