@@ -211,7 +211,8 @@ const table = {
 
 /**
  * Reads what `skein-mesh` was started with: flags, or first some words without
- * flags, `ID HOST PORT LOG PEERS` in this order, as many as one likes.
+ * flags, `ID HOST PORT LOG PEERS` in this order: as many as one likes, but no
+ * HOST without its PORT.
  *
  * @param envFile Stands behind the environment.
  * @throws {FlagsExit} For help, and for what is wrong or contradicts.
@@ -245,8 +246,7 @@ export function parseMeshFlags(
   return {
     id: values.id,
     listen: values.listen ?? { host: ANYWHERE, port: MESH_PORT },
-    // A port that was not said may be another one, whatever the host.
-    mayMovePort: values.listen === undefined || wordsOf(args).length === 2,
+    mayMovePort: values.listen === undefined,
     logFile: values.log,
     logFileBytesMax: values.logSize,
     logFilesMax: values.logFiles,
@@ -321,13 +321,15 @@ function listenWords(
   host: string,
   port: string | undefined,
 ): readonly string[] {
-  const isPort = port === undefined || /^\d{1,5}$/.test(port) &&
-      Number(port) <= 65_535;
-  if (!isPort) {
+  if (port === undefined) {
+    // Likely a slip: to start somewhere else would only show it later.
+    throw wordsExit(`PORT is missing behind HOST "${host}"`);
+  }
+  if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
     throw wordsExit(`PORT "${port}" is not a port, wanted 0 to 65535`);
   }
   const bare = /^\[(.*)\]$/.exec(host)?.[1] ?? host;
-  const listen = formatAddress({ host: bare, port: Number(port ?? MESH_PORT) });
+  const listen = formatAddress({ host: bare, port: Number(port) });
   try {
     parseAddress(listen);
   } catch (error) {

@@ -82,10 +82,6 @@ Deno.test("mesh flags: the seed's words, as many as one likes", () => {
     const words = ["A", "0.0.0.0", "5004", "logs/x.log", path];
     const whole = { ...NOTHING_SAID, id: "A" };
     assertEquals(parse(words.slice(0, 1)), whole);
-    assertEquals(parse(["A", "127.0.0.1"]), {
-      ...whole,
-      listen: { host: "127.0.0.1", port: 5001 },
-    });
     const listen = { host: "0.0.0.0", port: 5004 };
     const moved = { ...whole, listen, mayMovePort: false };
     assertEquals(parse(words.slice(0, 3)), moved);
@@ -114,6 +110,7 @@ Deno.test("mesh flags: wrong words are named", () => {
     [["A", "0.0.0.0", "port"], 'PORT "port" is not a port, wanted 0 to 65535'],
     [["A", "0.0.0.0", "70000"], 'PORT "70000" is not a port'],
     [["A", "a b", "5001"], 'HOST "a b" is not a host'],
+    [["A", "0.0.0.0"], 'PORT is missing behind HOST "0.0.0.0"'],
     [
       ["A", "0.0.0.0", "5001", "x.log", "/nonexistent.json"],
       '"--peers": Cannot read "/nonexistent.json": there is no such file',
