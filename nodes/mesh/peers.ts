@@ -92,7 +92,9 @@ export interface PeersOptions {
 
 /** All links to other servers. */
 export class Peers {
-  readonly counters = { dropped: 0, sentBytes: 0, receivedBytes: 0 };
+  #dropped = 0;
+  /** Of links that are over. */
+  readonly #past = { sent: 0, received: 0 };
   readonly #options: PeersOptions;
   readonly #self: Greeting["self"];
   readonly #said: SeldomLog;
@@ -161,7 +163,7 @@ export class Peers {
     if (
       message.kind === "events" && link.queuedBytes > EVENTS_QUEUE_BYTES_MAX
     ) {
-      this.counters.dropped += message.events.length;
+      this.#dropped += message.events.length;
       this.#said.say("info", `slow ${link.peer.id}`, {
         message:
           `Server ${link.peer.id} is slow to take messages: it gets the rest when it asks for it`,
@@ -200,6 +202,16 @@ export class Peers {
       states.set(id, { id, address: link.label, linked: true });
     }
     return [...states.values()].sort((a, b) => a.id < b.id ? -1 : 1);
+  }
+
+  /** Events that were not sent, and bytes of frames. */
+  get counters() {
+    let { sent: sentBytes, received: receivedBytes } = this.#past;
+    for (const { link: { bytes } } of this.#links.values()) {
+      sentBytes += bytes.sent;
+      receivedBytes += bytes.received;
+    }
+    return { dropped: this.#dropped, sentBytes, receivedBytes };
   }
 
   /** Whether any link to that server stands. */
@@ -335,8 +347,8 @@ export class Peers {
     const standing = this.#links.get(id);
     if (standing === undefined) return undefined;
     this.#links.delete(id);
-    this.counters.sentBytes += standing.link.bytes.sent;
-    this.counters.receivedBytes += standing.link.bytes.received;
+    this.#past.sent += standing.link.bytes.sent;
+    this.#past.received += standing.link.bytes.received;
     standing.onClosed?.();
     return standing;
   }

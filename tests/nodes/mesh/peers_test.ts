@@ -123,6 +123,11 @@ Deno.test("mesh peers: whoever is met is dialled, and messages go both ways", as
   assertEquals(a.peers.states.map(({ id, linked }) => [id, linked]), [
     ["B", true],
   ]);
+  // Counted while the link stands, and still there when it is gone.
+  const { sentBytes, receivedBytes } = a.peers.counters;
+  assert(sentBytes > 0 && receivedBytes > 0);
+  await a.peers.stop();
+  assert(a.peers.counters.sentBytes >= sentBytes);
 });
 
 Deno.test("mesh peers: a server that ends is told of, and dialled until it is back", async () => {
