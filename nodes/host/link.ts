@@ -43,6 +43,14 @@ export interface LinkOptions {
   readonly peerSilentMsMax?: number | undefined;
 }
 
+/** A write that tells of its end by a call. */
+interface Alone {
+  readonly bytes: Uint8Array;
+  /** How much of it is written. */
+  at: number;
+  done(error?: WireError): void;
+}
+
 /**
  * A connection with signs of life in both directions. One read at a time; what
  * is sent goes out in order. A silent peer is noticed only while a read waits,
@@ -63,6 +71,9 @@ export class Link {
   #queuedBytes = 0;
   #isSending = false;
   #sending = Promise.resolve();
+  /** The write under way, if it is one of {@linkcode write}. */
+  #alone: Alone | undefined;
+  #after: PromiseWithResolvers<void> | undefined;
   #isClosed = false;
   #failure: WireError | undefined;
 
@@ -115,9 +126,27 @@ export class Link {
         ),
       );
     }
-    if (this.#isSending) this.#queue.push(bytes);
-    else this.#sending = this.#drain(bytes);
+    if (!this.#isSending) return this.#sending = this.#drain(bytes);
+    this.#queue.push(bytes);
+    if (this.#alone !== undefined) this.#sending = this.#afterAlone();
     return this.#sending;
+  }
+
+  /**
+   * As {@linkcode send}, for who has one write under way at a time, and a
+   * hundred thousand a second: makes no promise of its own.
+   *
+   * @param done Called once, later; with the error that `send` throws, if any.
+   */
+  write(bytes: Uint8Array, done: (error?: WireError) => void): void {
+    if (this.#isSending) {
+      this.send(bytes).then(() => done(), done);
+      return;
+    }
+    this.#isSending = true;
+    this.#queuedBytes += bytes.length;
+    this.#alone = { bytes, at: 0, done };
+    this.#conn.write(bytes).then(this.#onWritten, this.#onFailed);
   }
 
   /** Breaks the connection at once. */
@@ -144,7 +173,9 @@ export class Link {
   async #takeLeave(lastWords?: Uint8Array): Promise<void> {
     try {
       if (lastWords !== undefined) await this.send(lastWords);
-      else await this.#sending;
+      else {await (this.#alone === undefined
+          ? this.#sending
+          : this.#afterAlone());}
       await this.#conn.closeWrite();
       const rest = new Uint8Array(65_536);
       for (let bytes = 0; bytes < LINGER_BYTES_MAX;) {
@@ -177,6 +208,46 @@ export class Link {
       // At once, not in a later turn: what is sent until then would be stuck.
       this.#isSending = false;
     }
+  }
+
+  readonly #onWritten = (count: number): void => {
+    const alone = this.#alone;
+    if (alone === undefined) return;
+    alone.at += count;
+    if (alone.at < alone.bytes.length) {
+      const rest = alone.bytes.subarray(alone.at);
+      this.#conn.write(rest).then(this.#onWritten, this.#onFailed);
+      return;
+    }
+    this.#queuedBytes -= alone.bytes.length;
+    if (this.#timer !== undefined) this.#wroteMs = performance.now();
+    this.#alone = undefined;
+    this.#isSending = false;
+    const after = this.#after;
+    if (after !== undefined) {
+      this.#after = undefined;
+      const next = this.#queue.shift();
+      if (next !== undefined) this.#sending = this.#drain(next);
+      after.resolve(next === undefined ? undefined : this.#sending);
+    }
+    alone.done();
+  };
+
+  readonly #onFailed = (cause: unknown): void => {
+    const alone = this.#alone;
+    const after = this.#after;
+    const error = this.#lost(cause);
+    this.#alone = undefined;
+    this.#after = undefined;
+    this.#isSending = false;
+    after?.reject(error);
+    alone?.done(error);
+  };
+
+  /** What was queued behind a write of {@linkcode write} is sent, if anything was. */
+  #afterAlone(): Promise<void> {
+    this.#after ??= Promise.withResolvers<void>();
+    return this.#after.promise;
   }
 
   /** Says that we live, and looks whether the peer does. */

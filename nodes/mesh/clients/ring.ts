@@ -54,6 +54,8 @@ export class Ring {
    */
   #pending = "";
   #lowest: () => number = () => 0;
+  /** The span that was taken last. */
+  #taken: Span | undefined;
 
   /** @param bytesMax What it holds: the blocks that fit, but at least two. */
   constructor(framing: Framing, bytesMax: number) {
@@ -133,7 +135,14 @@ export class Ring {
       const from = position - block.start;
       const to = Math.min(block.used, until - block.start);
       if (to <= from) return undefined;
-      return { bytes: block.bytes.subarray(from, to), block };
+      // Most take the same one in a turn, and a view costs more than a look.
+      const last = this.#taken;
+      if (
+        last?.block === block && last.bytes.byteOffset === from &&
+        last.bytes.length === to - from
+      ) return last;
+      this.#taken = { bytes: block.bytes.subarray(from, to), block };
+      return this.#taken;
     }
     return undefined;
   }
@@ -143,6 +152,7 @@ export class Ring {
     this.#settle();
     this.#blocks.length = 0;
     this.#spare.length = 0;
+    this.#taken = undefined;
   }
 
   #place(bytes: Uint8Array): void {

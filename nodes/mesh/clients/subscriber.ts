@@ -70,6 +70,7 @@ export class Subscriber {
   /** While it is far behind: when it was seen to read on, and how far it was then. */
   #pace: { atMs: number; takenBytes: number } | undefined;
   #isWriting = false;
+  #underWay: Write | undefined;
   #writeSinceMs = 0;
   #isClosing = false;
   #isOver = false;
@@ -146,7 +147,7 @@ export class Subscriber {
   flush(): void {
     if (this.#isWriting || this.#isOver) return;
     const bytes = this.#next();
-    if (bytes !== undefined) void this.#write(bytes);
+    if (bytes !== undefined) this.#write(bytes);
   }
 
   /** Writes all that waits, and closes. */
@@ -185,27 +186,27 @@ export class Subscriber {
     );
   }
 
-  async #write(first: Write): Promise<void> {
+  #write(write: Write): void {
     this.#isWriting = true;
-    try {
-      let write: Write | undefined = first;
-      while (write !== undefined) {
-        this.#writeSinceMs = performance.now();
-        await this.#link.send(write.bytes);
-        if (write.block !== undefined) write.block.writers -= 1;
-        if (this.#isOver) return;
-        if (write.isOwn && this.#ownBytes < LOW_WATER_BYTES) {
-          this.#events.onRoom();
-        }
-        write = this.#next();
-      }
-      this.#isWriting = false;
-      if (this.#isClosing) await this.#finish();
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      this.#over();
-    }
+    this.#underWay = write;
+    this.#writeSinceMs = performance.now();
+    this.#link.write(write.bytes, this.#written);
   }
+
+  readonly #written = (error?: WireError): void => {
+    if (error !== undefined) return this.#over();
+    const write = this.#underWay;
+    this.#underWay = undefined;
+    if (write?.block !== undefined) write.block.writers -= 1;
+    if (this.#isOver) return;
+    if (write?.isOwn && this.#ownBytes < LOW_WATER_BYTES) {
+      this.#events.onRoom();
+    }
+    const next = this.#next();
+    if (next !== undefined) return this.#write(next);
+    this.#isWriting = false;
+    if (this.#isClosing) void this.#finish();
+  };
 
   /** The next write, if anything waits. */
   #next(): Write | undefined {

@@ -386,6 +386,58 @@ Deno.test("link: what is sent comes in its order, whoever waits for it or not", 
   link.abort();
 });
 
+Deno.test("link: a write that tells by a call is whole, and what is sent behind it follows", async () => {
+  using ends = await connectEnds();
+  const link = new Link(ends.dialed, { silentMsMax: undefined });
+  // Near the bound of what may wait, and more than one call usually takes.
+  const large = new Uint8Array(2_000_000).fill(7);
+  let isDone = false;
+  const done = new Promise<void>((resolve) =>
+    link.write(large, (error) => {
+      assertEquals(error, undefined);
+      isDone = true;
+      resolve();
+    })
+  );
+  const sent = [link.send(bytesOf("one ")), link.send(bytesOf("two "))];
+  const second = new Promise<void>((resolve) =>
+    link.write(bytesOf("three "), () => resolve())
+  );
+  assertEquals(isDone, false);
+  const closing = link.close(bytesOf("bye"));
+  const bytes = await readToEnd(ends.accepted);
+  ends.accepted.close();
+  assertEquals(textOf(bytes.subarray(large.length)), "one two three bye");
+  assert(bytes.subarray(0, large.length).every((byte) => byte === 7));
+  await Promise.all([done, second, closing, ...sent]);
+});
+
+Deno.test("link: closing waits for a write that tells by a call", async () => {
+  using ends = await connectEnds();
+  const link = new Link(ends.dialed, { silentMsMax: undefined });
+  const large = new Uint8Array(2_000_000).fill(7);
+  link.write(large, () => {});
+  const closing = link.close();
+  assertEquals((await readToEnd(ends.accepted)).length, large.length);
+  ends.accepted.close();
+  await closing;
+});
+
+Deno.test("link: a write that tells by a call says why it failed, and so does what waits behind it", async () => {
+  using ends = await connectEnds();
+  const link = new Link(ends.dialed, { silentMsMax: undefined });
+  // More than the system takes from who does not read.
+  const filling = ends.dialed.write(new Uint8Array(32_000_000)).catch(() => 0);
+  const failed = new Promise<WireError | undefined>((resolve) =>
+    link.write(bytesOf("first"), resolve)
+  );
+  const behind = assertRejects(() => link.send(bytesOf("behind")), WireError);
+  ends.accepted.close();
+  assertEquals((await failed)?.code, "link-lost");
+  assertEquals((await behind).code, "link-lost");
+  await filling;
+});
+
 Deno.test("link: more waiting bytes than its bound break it, reading included", async () => {
   using ends = await connectEnds();
   const link = new Link(ends.dialed, { silentMsMax: undefined });
