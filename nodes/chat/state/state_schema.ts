@@ -21,14 +21,6 @@ export interface StateMark {
   readonly messages: number;
 }
 
-/** Of an empty database. */
-export const STATE_MARK_NONE: StateMark = {
-  index: 0,
-  epoch: EPOCH_NONE,
-  hash: STATE_HASH_NONE,
-  messages: 0,
-};
-
 /**
  * Messages lie in the order of their ids, so that new ones are added at the
  * end; an index with a row for each would cost twice as much as the message.

@@ -30,11 +30,6 @@ export class StateSweep {
     this.#deleted = new Set(this.#stored);
   }
 
-  /** Whether there may be messages of deleted users. */
-  get isPending(): boolean {
-    return this.#deleted.size > 0;
-  }
-
   /** Whether a {@linkcode step} has something to do. */
   get isReady(): boolean {
     return this.#stored.size > 0;

@@ -11,7 +11,6 @@ const REASON_BYTES_MAX = 123;
 /** Why a WebSocket is closed; RFC 6455, section 7.4.1. */
 export const CLOSE_CODES = {
   normal: 1_000,
-  goingAway: 1_001,
   unsupportedData: 1_003,
   policyViolation: 1_008,
 } as const;
