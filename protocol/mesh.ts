@@ -193,7 +193,7 @@ export type ToClient =
     readonly code: WireCode;
     readonly id?: MeshRequestId | undefined;
   }
-  /** Done; only for requests with an `id`. `n`: the message's number. */
+  /** Done; only for requests with an `id`. `n`: the message's number, 0 of a local one. */
   | {
     readonly type: "ok";
     readonly id: MeshRequestId;

@@ -103,11 +103,11 @@ export class ClientDesk {
       });
       // `to`: other servers' histories have no part in it.
       context.log({ type: "msg", from, to: server, text, ...inRoom });
-      return context.ok(client, id, 0);
+      return context.acknowledge(client, id, 0);
     }
     const { n } = this.#parts.publish({ kind: "msg", from, text, ...inRoom });
     context.log({ type: "msg", from, text, ...inRoom });
-    context.ok(client, id, n);
+    context.acknowledge(client, id, n);
   }
 
   dm(ask: Ask<"dm">): void {
@@ -123,7 +123,7 @@ export class ClientDesk {
     const from = session.name;
     const { n } = this.#parts.publish({ kind: "dm", from, to, at, text });
     context.log({ type: "dm", from, to, text });
-    context.ok(client, id, n);
+    context.acknowledge(client, id, n);
   }
 
   join(ask: Ask<"join" | "leave">): void {

@@ -45,8 +45,21 @@ export class MeshContext {
   }
 
   /** Done: said only to who gave the request an id. */
-  ok(client: ClientNumber, id: MeshRequestId | undefined, n?: number): void {
-    if (id !== undefined) this.tell([client], { type: "ok", id, n });
+  ok(client: ClientNumber, id: MeshRequestId | undefined): void {
+    if (id !== undefined) this.tell([client], { type: "ok", id });
+  }
+
+  /** A message has its number: said as {@linkcode ok}, and once it is logged. */
+  acknowledge(
+    client: ClientNumber,
+    id: MeshRequestId | undefined,
+    n: number,
+  ): void {
+    if (id === undefined) return;
+    this.effects.push({
+      ...{ kind: "tell", clients: [client], message: { type: "ok", id, n } },
+      isOnceLogged: true,
+    });
   }
 
   refuse(

@@ -148,6 +148,8 @@ export type MeshEffect =
     readonly clients: readonly ClientNumber[] | "all";
     readonly message: ToClient;
     readonly moreOnly?: true;
+    /** Only once all `log` effects before it are in the file, whoever is killed then. */
+    readonly isOnceLogged?: true;
   }
   /** The client's last word was said: close its connection. */
   | { readonly kind: "end-client"; readonly client: ClientNumber }

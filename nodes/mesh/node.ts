@@ -306,12 +306,8 @@ class MeshNode {
     }
   }
 
-  /** A message is acknowledged once it is in the log, whoever is killed then. */
   #tell(effect: Extract<MeshEffect, { kind: "tell" }>): void {
-    const { message } = effect;
-    if (message.type !== "ok" || message.n === undefined) {
-      return this.#clients.tell(effect);
-    }
+    if (effect.isOnceLogged === undefined) return this.#clients.tell(effect);
     this.#log.afterWritten(() => this.#clients.tell(effect));
   }
 
