@@ -13,7 +13,6 @@ import { askService } from "./asked_servers.ts";
 import type { ChatEffect, ChatInput, ChatProblem } from "./chat_contract.ts";
 import { ChatCore } from "./chat_core.ts";
 import { type ChatFlags, parseChatClientFlags } from "./chat_flags.ts";
-import { ChatLink } from "./chat_link.ts";
 import type { Outgoing, OutgoingResult } from "./chat_outbox.ts";
 import { type ChatGroup, type ChatMesh, ChatSearch } from "./chat_search.ts";
 import { ChatTerminal } from "./chat_terminal.ts";
@@ -26,6 +25,7 @@ import {
 } from "./chat_typed.ts";
 import { clockTime } from "./clock_time.ts";
 import { CredentialsDialog } from "./credentials_dialog.ts";
+import { CurrentLink } from "./current_link.ts";
 import { LineInput } from "./line_input.ts";
 import { MeshChatter } from "./mesh_chat.ts";
 
@@ -123,7 +123,10 @@ class Chatter {
   readonly #search: ChatSearch | undefined;
   /** The group that was found, or that its servers say they are of. */
   #group: StoreId | undefined;
-  #link: ChatLink<ChatAnswer> | undefined;
+  readonly #link = new CurrentLink<ChatAnswer>({
+    read: readAnswer,
+    tell: (news) => this.#step(news),
+  });
   #user = "";
   #partner: string | undefined;
   #line = 0;
@@ -189,9 +192,7 @@ class Chatter {
       return code;
     }
     this.#search?.close();
-    const link = this.#link;
-    this.#link = undefined;
-    link?.close();
+    this.#link.close();
     // Whoever types has seen what failed, and may have said it anew.
     const isComplete = this.#terminal !== undefined ||
       this.#failed + this.#input.refused === 0;
@@ -209,12 +210,9 @@ class Chatter {
       case "dial":
         return void this.#dial(effect);
       case "write":
-        return this.#link?.write(effect.lines);
-      case "close": {
-        const link = this.#link;
-        this.#link = undefined;
-        return link?.close();
-      }
+        return this.#link.write(effect.lines);
+      case "close":
+        return this.#link.close();
       case "wake":
         setTimeout(() => this.#step({ kind: "wake" }), effect.afterMs);
         return;
@@ -322,25 +320,7 @@ class Chatter {
     const waitMs = backoffMs(attempt, Math.random(), DIAL_WAIT_MS_MAX) +
       (isAgain ? Math.random() * RECONNECT_SPREAD_MS : 0);
     await new Promise((resolve) => setTimeout(resolve, waitMs));
-    try {
-      const link: ChatLink<ChatAnswer> = await ChatLink.connect(address, {
-        read: readAnswer,
-        onAnswer: (answer) => {
-          if (this.#link === link) this.#step({ kind: "answer", answer });
-        },
-        onClosed: ({ code, message: text }) => {
-          if (this.#link !== link) return;
-          this.#link = undefined;
-          this.#step({ kind: "link-down", problem: { code, text } });
-        },
-      });
-      this.#link = link;
-      this.#step({ kind: "connected" });
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      const text = `Cannot reach ${formatAddress(address)}: ${error.message}`;
-      this.#step({ kind: "unreachable", problem: { code: error.code, text } });
-    }
+    await this.#link.dial(address);
   }
 
   // Who

@@ -1,6 +1,6 @@
 /** `skein chat` at a mesh server: what one types goes to everyone, a room or one person; what comes is shown. */
 
-import { type Address, formatAddress } from "../protocol/address.ts";
+import type { Address } from "../protocol/address.ts";
 import { readUserName } from "../protocol/chat.ts";
 import { WireError } from "../protocol/errors.ts";
 import type { ToClient } from "../protocol/mesh.ts";
@@ -11,10 +11,10 @@ import { cutText, escapeJson, escapeText } from "../nodes/host/text.ts";
 import { askMeshServers } from "./asked_servers.ts";
 import type { ChatProblem } from "./chat_contract.ts";
 import type { ChatFlags } from "./chat_flags.ts";
-import { ChatLink } from "./chat_link.ts";
 import type { ChatSearch } from "./chat_search.ts";
 import { ChatTerminal } from "./chat_terminal.ts";
 import { clockTime } from "./clock_time.ts";
+import { CurrentLink } from "./current_link.ts";
 import { LineInput } from "./line_input.ts";
 import type {
   MeshChatEffect,
@@ -81,7 +81,10 @@ export class MeshChatter {
   readonly #terminal: ChatTerminal | undefined;
   readonly #input: LineInput;
   readonly #shows: boolean;
-  #link: ChatLink<ToClient> | undefined;
+  readonly #link = new CurrentLink<ToClient>({
+    read: readMeshAnswer,
+    tell: (news) => this.#step(news),
+  });
   #user = "";
   /** The servers that one has been at: what comes from another is not one's own. */
   readonly #servers = new Set<string>();
@@ -138,9 +141,7 @@ export class MeshChatter {
     clearInterval(timer);
     this.#options.search?.close();
     this.#terminal?.close();
-    const link = this.#link;
-    this.#link = undefined;
-    link?.close();
+    this.#link.close();
     // Whoever types has seen what failed, and may have said it anew.
     const isComplete = this.#terminal !== undefined ||
       this.#failed + this.#input.refused === 0;
@@ -158,14 +159,11 @@ export class MeshChatter {
       case "ask":
         return void this.#ask(effect);
       case "dial":
-        return void this.#dial(effect.address);
+        return void this.#link.dial(effect.address);
       case "write":
-        return this.#link?.write(effect.lines);
-      case "close": {
-        const link = this.#link;
-        this.#link = undefined;
-        return link?.close();
-      }
+        return this.#link.write(effect.lines);
+      case "close":
+        return this.#link.close();
       case "wake":
         setTimeout(() => this.#step({ kind: "wake" }), effect.afterMs);
         return;
@@ -205,28 +203,6 @@ export class MeshChatter {
     await new Promise((resolve) => setTimeout(resolve, waitMs));
     const asked = await askMeshServers(addresses, ASK_WAIT_MS);
     this.#step({ kind: "asked", ...asked, dice: Math.random() });
-  }
-
-  async #dial(address: Address): Promise<void> {
-    try {
-      const link: ChatLink<ToClient> = await ChatLink.connect(address, {
-        read: readMeshAnswer,
-        onAnswer: (answer) => {
-          if (this.#link === link) this.#step({ kind: "answer", answer });
-        },
-        onClosed: ({ code, message: text }) => {
-          if (this.#link !== link) return;
-          this.#link = undefined;
-          this.#step({ kind: "link-down", problem: { code, text } });
-        },
-      });
-      this.#link = link;
-      this.#step({ kind: "connected" });
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      const text = `Cannot reach ${formatAddress(address)}: ${error.message}`;
-      this.#step({ kind: "unreachable", problem: { code: error.code, text } });
-    }
   }
 
   // Who
